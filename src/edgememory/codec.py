@@ -1,0 +1,50 @@
+"""Entries as bytes: one JSON document, readable in any dashboard, its format number first."""
+
+import msgspec
+from msgspec import Struct
+
+from edgememory.errors import CorruptEntryError
+from edgememory.models import Entry, Snapshot
+
+FORMAT = 1
+
+
+class _Document(Struct, kw_only=True, omit_defaults=True):
+    format: int
+    synced_at: float
+    tentative_at: float = 0.0
+    snapshot: Snapshot
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(_Document)
+
+
+def encode(entry: Entry) -> bytes:
+    """Return the entry's document, UTF-8."""
+    return _ENCODER.encode(
+        _Document(
+            format=FORMAT,
+            synced_at=entry.synced_at,
+            tentative_at=entry.tentative_at,
+            snapshot=entry.snapshot,
+        )
+    )
+
+
+def decode(raw: bytes | str) -> Entry:
+    """Return the entry in *raw*; unknown fields are ignored.
+
+    Raises:
+        CorruptEntryError: *raw* is no entry, or of a format that this version does not know. Nothing else is
+            raised, whatever the bytes.
+    """
+    try:
+        document = _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptEntryError(f"not an entry: {error}") from error
+    if document.format != FORMAT:
+        raise CorruptEntryError(f"entry has format {document.format}; this version reads format {FORMAT}")
+    return Entry(
+        snapshot=document.snapshot, synced_at=document.synced_at, tentative_at=document.tentative_at
+    )

@@ -1,0 +1,112 @@
+"""What fits, and the door where everything else is refused. The same on every backend."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from math import isfinite
+
+import msgspec
+from msgspec import Struct
+
+from edgememory.errors import InvalidInputError
+from edgememory.models import Scalar, UserKey
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Counts in a snapshot, and sizes in bytes of UTF-8.
+
+    The counts stand again in `stores/postgres/sql`, where Postgres builds snapshots; a test holds both together.
+    """
+
+    messages: int = 10
+    summaries: int = 5
+    facts: int = 64
+    forgotten: int = 64
+    preferences: int = 256
+    snapshot: int = 64 * 1024
+    message_in_snapshot: int = 8 * 1024
+    message: int = 1024 * 1024
+    metadata: int = 4 * 1024
+    fact: int = 1024
+    summary: int = 8 * 1024
+    name: int = 512
+    preference_name: int = 128
+    preference_value: int = 1024
+    user_id: int = 512
+    session_id: int = 512
+    agent_id: int = 512
+    namespace: int = 64
+
+
+LIMITS = Limits()
+IMPORTANCE = range(11)
+INTEGER = range(-(2**63), 2**63)
+
+
+def check_text(name: str, value: str, limit: int) -> str:
+    """Return *value* if it is text of 1 to *limit* bytes that every backend can hold."""
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidInputError(f"{name} must be a string, not {type(value).__name__}")
+    if not value:
+        raise InvalidInputError(f"{name} is empty")
+    if "\0" in value:
+        raise InvalidInputError(f"{name} holds a NUL character, which Postgres cannot store")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"{name} holds a lone surrogate, which is not valid Unicode text") from error
+    if size > limit:
+        raise InvalidInputError(f"{name} is {size} bytes long; the limit is {limit} bytes of UTF-8")
+    return value
+
+
+def check_user(namespace: str, user_id: str) -> UserKey:
+    """Return the key of a user, if both parts are within their limits."""
+    return UserKey(
+        check_text("namespace", namespace, LIMITS.namespace), check_text("user_id", user_id, LIMITS.user_id)
+    )
+
+
+def check_scalar(name: str, value: Scalar, limit: int) -> Scalar:
+    """Return *value* if JSON and Postgres can hold it exactly."""
+    match value:
+        case str():
+            return check_text(name, value, limit) if value else value
+        case bool() | None:
+            return value
+        case int() if value in INTEGER:
+            return value
+        case float() if isfinite(value):
+            return value
+        case int() | float():
+            raise InvalidInputError(f"{name} must be a finite number within 64 bits, not {value}")
+    raise InvalidInputError(f"{name} must be a string, number, boolean or None, not {type(value).__name__}")
+
+
+def check_importance(value: int) -> int:
+    """Return *value* if it is a whole number from 0 to 10."""
+    if type(value) is not int or value not in IMPORTANCE:
+        raise InvalidInputError(f"importance must be a whole number from 0 to 10, not {value!r}")
+    return value
+
+
+def check_time(name: str, value: datetime) -> datetime:
+    """Return *value* if it says which time zone it is in."""
+    if value.tzinfo is None:
+        raise InvalidInputError(f"{name} has no time zone; use datetime.now(timezone.utc)")
+    return value
+
+
+def check_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar] | None:
+    """Return a copy, if it is flat and within its limit encoded."""
+    if not metadata:
+        return None
+    checked = {
+        check_text("a metadata key", key, LIMITS.metadata): check_scalar(
+            f"metadata[{key!r}]", value, LIMITS.metadata
+        )
+        for key, value in metadata.items()
+    }
+    size = len(msgspec.json.encode(checked))
+    if size > LIMITS.metadata:
+        raise InvalidInputError(f"metadata is {size} bytes of JSON; the limit is {LIMITS.metadata}")
+    return checked

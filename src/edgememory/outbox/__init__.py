@@ -1,0 +1,1 @@
+"""Where changes wait until the origin has them, and what brings them there."""

@@ -1,0 +1,84 @@
+"""The protocols that backends implement. Contracts for them are in `edgememory.testing`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from edgememory.changes import Change
+from edgememory.models import Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
+
+
+class MemoryStore(Protocol):
+    """What every backend is: somewhere a user's entry can be read.
+
+    Stores never judge freshness. `at_least` is a hint to a store that could wait for a version or ask elsewhere
+    for it; the reader checks the answer in any case. Failures are `StoreError`s; bytes that are no entry are a
+    `CorruptEntryError`.
+    """
+
+    async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None: ...
+    async def aclose(self) -> None: ...
+
+
+class CacheStore(MemoryStore, Protocol):
+    """A store that may forget, and that never goes back.
+
+    `put` is newer-wins by `Entry.order`, atomically where the backend can, and says whether the entry stands (an
+    equal one counts as standing, and is written again). `keep` is seconds until the backend may drop it.
+    """
+
+    async def get_many(self, users: Sequence[UserKey]) -> Mapping[UserKey, Entry]: ...
+    async def put(self, user: UserKey, entry: Entry, *, keep: float) -> bool: ...
+
+
+class OriginStore(MemoryStore, Protocol):
+    """The store that orders all writes. `get` always answers: an absent user is an entry too."""
+
+    async def get(self, user: UserKey, *, at_least: int = 0) -> Entry: ...
+
+    async def commit(self, user: UserKey, changes: Sequence[Change]) -> Committed:
+        """Apply *changes* and add one to the version, whatever became of them. Safe to repeat."""
+        ...
+
+    async def delete(self, user: UserKey) -> Entry:
+        """Erase the user and return the tombstone."""
+        ...
+
+    async def get_messages(
+        self, user: UserKey, *, session_id: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Message]:
+        """Return the history, newest first."""
+        ...
+
+
+class Outbox(Protocol):
+    """Changes that the origin has not acknowledged, durable, per user."""
+
+    async def append(self, user: UserKey, changes: Sequence[Change]) -> None:
+        """Keep *changes*; durable when it returns. Appending a change twice keeps it once."""
+        ...
+
+    async def pending(self, user: UserKey) -> Pending:
+        """Return what waits for delivery (leased or not), and the user's floor."""
+        ...
+
+    async def claim(self, *, lease: float, limit: int) -> Sequence[Claim]:
+        """Lease at most *limit* users' changes for *lease* seconds, longest-waiting users first.
+
+        A leased user is not handed to anybody else until its claim is settled (every change of it acknowledged or
+        rejected) or the lease has run out.
+        """
+        ...
+
+    async def ack(self, claim: Claim, ids: Sequence[str], version: int) -> None:
+        """Remove delivered changes; *version* becomes the user's floor, if it is above it.
+
+        Valid after the lease ran out too: what the origin has, it has.
+        """
+        ...
+
+    async def reject(self, claim: Claim, ids: Sequence[str], error: str) -> None:
+        """Move changes to the dead letters."""
+        ...
+
+    async def depth(self) -> Depth: ...
+    async def aclose(self) -> None: ...

@@ -1,0 +1,36 @@
+"""What happened, in plain integers: the one seam through which it is observed.
+
+Counting is one integer addition, because an instrument's `add` costs more than a whole hot read. Whoever observes
+reads the integers.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, kw_only=True)
+class Counters:
+    """One process's counts since its `EdgeMemory` was made. Read them at any time; write them never."""
+
+    reads_fresh: int = 0
+    reads_stale: int = 0
+    reads_degraded: int = 0
+    entries_corrupt: int = 0
+    """Cached bytes that were no entry: treated as a miss."""
+    tier_failures: int = 0
+    tier_skips: int = 0
+    """Requests that an open circuit breaker spared."""
+    refreshes: int = 0
+    fills_failed: int = 0
+    changes_made: int = 0
+    changes_ignored: int = 0
+    """Made in a session that had ended, because its user was deleted."""
+    changes_overflowed: int = 0
+    """Refused because the queue to the outbox was full."""
+    changes_delivered: int = 0
+    changes_dropped: int = 0
+    """A deletion had overtaken them."""
+    changes_rejected: int = 0
+    """Refused by the origin: now dead letters."""
+    delivery_failures: int = 0
+    background_errors: int = 0
+    """Bugs: a background task raised what it should have handled. Logged with a traceback."""

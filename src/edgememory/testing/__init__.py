@@ -1,0 +1,1 @@
+"""For those who write a backend or test an agent: contracts, clock, faults, strategies, a fixture."""

@@ -1,0 +1,1 @@
+"""The pytest plugin: loaded by every pytest run where edgememory is installed, so it imports almost nothing."""
