@@ -1,0 +1,68 @@
+# `make help` lists the targets. Everything is installed into .venv; nothing else on the machine is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+UV := uv==0.13.9
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo lab test check docs bench mutants soak lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name what; do \
+	  printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+setup: $(STAMP) ## create .venv and install everything, pinned (instant when it is up to date)
+
+$(STAMP): pyproject.toml requirements.lock
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) not found: install Python 3.11 or later (Debian: apt install python3 python3-venv)," \
+	    "or name one: make PYTHON=/path/to/python3.12 setup" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "edgememory needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V 2>&1 | cut -d' ' -f2)." \
+	    "Install one (Debian 12: apt install python3 python3-venv)," \
+	    "or name one: make PYTHON=/path/to/python3.12 setup" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments (venv or ensurepip is missing)." \
+	    "Debian: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: setup ## the lab with few samples: prints its table, leaves build/lab/report.json
+	@$(BIN)/edgememory lab --quick
+
+lab: setup ## the lab with at least 500 samples a scenario
+	@$(BIN)/edgememory lab
+
+test: setup ## the whole suite, against real servers that it starts and stops itself
+	$(BIN)/python -m pytest
+
+check: setup ## lint, format, types, documentation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	@$(MAKE) --no-print-directory docs
+
+docs: setup ## build the documentation into build/site
+	$(BIN)/mkdocs build --quiet --strict --site-dir build/site
+
+bench: setup ## ratios against plain code: prints them, leaves build/bench.json
+	@$(BIN)/python -m benchmarks
+
+mutants: setup ## plant known bugs one by one; each must be caught
+	@$(BIN)/python -m tests.mutants
+
+soak: setup ## the simulation for longer, with fresh seeds
+	$(BIN)/python -m pytest --hypothesis-profile=soak --timeout=0 tests/stateful tests/simulation
+
+lock: setup ## refresh requirements.lock from pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-emit-index-url \
+	  --no-annotate --all-extras --group dev --output-file requirements.lock pyproject.toml
+
+clean: ## remove .venv, build/ and the tools' caches
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
