@@ -47,7 +47,7 @@ check: setup ## lint, format, types, documentation
 	@$(MAKE) --no-print-directory docs
 
 docs: setup ## build the documentation into build/site
-	$(BIN)/mkdocs build --quiet --strict --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 
 bench: setup ## ratios against plain code: prints them, leaves build/bench.json
 	@$(BIN)/python -m benchmarks
