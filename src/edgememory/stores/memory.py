@@ -1,0 +1,110 @@
+"""Process memory: the nearest cache, a few tenths of a microsecond away."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from edgememory.codec import encode
+from edgememory.models import Entry, Order, UserKey
+
+MAX_BYTES = 64 * 1024 * 1024
+
+
+class Held(Struct, frozen=True, kw_only=True, gc=False):
+    """An entry in process memory."""
+
+    entry: Entry
+    order: Order
+    expires_at: float
+    """In seconds of the monotonic clock."""
+    size: int
+
+
+class InMemoryStore:
+    """Entries in process memory, at most *max_bytes* of them: the least recently used go first.
+
+    `peek` and `hold` do the work, synchronously. Sizes are estimates (see `_size`). An entry larger than
+    *max_bytes* is not held, nor is the older one that it replaces.
+    """
+
+    def __init__(
+        self, *, max_bytes: int = MAX_BYTES, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._monotonic = monotonic
+        # `move_to_end` costs no more than to pop a dict's item and set it again, and the first item is found
+        # at once, where a dict walks over the gaps that evictions left.
+        self._held: OrderedDict[UserKey, Held] = OrderedDict()
+        self._bytes = 0
+
+    def peek(self, user: UserKey) -> Held | None:
+        """Return what is held of *user*, unless it has expired."""
+        held = self._held.get(user)
+        if held is None:
+            return None
+        if held.expires_at <= self._monotonic():
+            self._drop(user)
+            return None
+        self._held.move_to_end(user)
+        return held
+
+    def hold(self, user: UserKey, entry: Entry, *, keep: float) -> bool:
+        """Hold *entry* for *keep* seconds, unless a newer one is held; say whether it stands.
+
+        An equal one is held anew, from now on.
+        """
+        order = entry.order
+        present = self.peek(user)
+        if present is not None:
+            if present.order > order:
+                return False
+            self._drop(user)
+        size = _size(entry)
+        if size > self._max_bytes:
+            return False
+        expires_at = self._monotonic() + keep
+        self._held[user] = Held(entry=entry, order=order, expires_at=expires_at, size=size)
+        self._bytes += size
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._held)))
+        return True
+
+    def _drop(self, user: UserKey) -> None:
+        self._bytes -= self._held.pop(user).size
+
+    async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None:
+        held = self.peek(user)
+        return None if held is None else held.entry
+
+    async def get_many(self, users: Sequence[UserKey]) -> Mapping[UserKey, Entry]:
+        found = {user: self.peek(user) for user in users}
+        return {user: held.entry for user, held in found.items() if held is not None}
+
+    async def put(self, user: UserKey, entry: Entry, *, keep: float) -> bool:
+        return self.hold(user, entry, keep=keep)
+
+    async def warm(self) -> None:
+        """There is no connection to open."""
+
+    async def aclose(self) -> None:
+        """Forget everything."""
+        self._held.clear()
+        self._bytes = 0
+
+
+def _size(entry: Entry) -> int:
+    """Estimate the memory that an entry takes, its key included.
+
+    Measured on CPython 3.11: 1.1 to 2.0 times the encoded bytes, and 500 more for the key and its place. Text
+    with emoji takes up to twice this estimate: one of them makes its string take four bytes a character.
+    """
+    return 2 * len(encode(entry)) + 500
+
+
+if TYPE_CHECKING:
+    from edgememory.store import CacheStore
+
+    _: type[CacheStore] = InMemoryStore
