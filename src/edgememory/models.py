@@ -172,6 +172,18 @@ class Depth(Struct, frozen=True):
     """Seconds since the oldest waiting change was appended; `None` if nothing waits."""
 
 
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """A change that will not be delivered, kept to be looked at."""
+
+    user: UserKey
+    id: str
+    body: bytes
+    """The change as it was stored: JSON, unless it is damaged."""
+    error: str
+    at: float
+    """When it was given up, in seconds since 1970."""
+
+
 class Page(Struct, Generic[T], frozen=True):
     """A part of a long list. `cursor` asks for the next part; `None` at the end."""
 
