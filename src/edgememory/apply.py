@@ -125,9 +125,7 @@ def _fitted(snapshot: Snapshot, limit: int) -> Snapshot:
 _T = TypeVar("_T")
 
 
-def _those(
-    kind: type[_T], items: Sequence[_Item], order: Callable[[_T], str] | None = None
-) -> tuple[_T, ...]:
+def _those(kind: type[_T], items: Sequence[_Item], order: Callable[[_T], str] | None = None) -> tuple[_T, ...]:
     chosen = [item for item in items if isinstance(item, kind)]
     return tuple(chosen if order is None else sorted(chosen, key=order))
 
@@ -149,9 +147,7 @@ class _Draft:
         self._preferences = {preference.name: preference for preference in state.preferences}
         self._messages = {message.id: message for message in state.messages}
         self._summaries = {summary.id: summary for summary in state.summaries}
-        self._facts = {
-            fact.key: _FactRegister(fact.id, fact.text, fact.importance, fact.used) for fact in state.facts
-        }
+        self._facts = {fact.key: _FactRegister(fact.id, fact.text, fact.importance, fact.used) for fact in state.facts}
         for gone in state.forgotten:
             self._facts[gone.key] = _FactRegister(id=gone.id, used=gone.used)
 
@@ -194,9 +190,7 @@ class _Draft:
             if held.text is not None
         ]
         forgotten = [
-            Forgotten(key=key, id=held.id, used=held.used)
-            for key, held in self._facts.items()
-            if held.text is None
+            Forgotten(key=key, id=held.id, used=held.used) for key, held in self._facts.items() if held.text is None
         ]
         return replace(
             self._state,

@@ -45,6 +45,4 @@ def decode(raw: bytes | str) -> Entry:
         raise CorruptEntryError(f"not an entry: {error}") from error
     if document.format != FORMAT:
         raise CorruptEntryError(f"entry has format {document.format}; this version reads format {FORMAT}")
-    return Entry(
-        snapshot=document.snapshot, synced_at=document.synced_at, tentative_at=document.tentative_at
-    )
+    return Entry(snapshot=document.snapshot, synced_at=document.synced_at, tentative_at=document.tentative_at)

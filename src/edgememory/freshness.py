@@ -4,6 +4,7 @@ from enum import Enum
 
 from msgspec import Struct
 
+from edgememory.errors import ConfigError
 from edgememory.models import Entry
 
 DAY = 86_400.0
@@ -33,6 +34,13 @@ class Policy(Struct, frozen=True, kw_only=True):
     near_ttl: float = 60.0
     near_keep: float = 3600.0
 
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if not 0 < getattr(self, name) < 10_000 * DAY:
+                raise ConfigError(f"policy.{name} must be a positive number of seconds")
+        if self.near_keep < self.near_ttl:
+            raise ConfigError("policy.near_keep must be at least policy.near_ttl")
+
 
 TOMBSTONE_KEEP = 100 * DAY
 """Longer than any entry is kept, so that no cache outlives its own memory of a deletion."""
@@ -42,8 +50,8 @@ def decide(entry: Entry, policy: Policy, *, now: float, at_least: int = 0) -> Ve
     """Say what a reader may do with *entry* at *now* (seconds, the origin's clock).
 
     FRESH answers. STALE answers while a refresh runs. EXPIRED and BEHIND answer only when the tiers below have
-    failed. GONE never answers. Bounds are exclusive: an entry whose ttl is 10 is stale at age 10. A tombstone goes
-    stale like any entry; any other absence expires at once, because a new user is worth a round trip.
+    failed. GONE never answers. Bounds are exclusive: an entry whose ttl is 10 is stale at age 10. A tombstone is an
+    answer at any age; any other absence expires at once, because a new user is worth a round trip.
     """
     snapshot = entry.snapshot
     if snapshot.version < at_least:
@@ -52,8 +60,7 @@ def decide(entry: Entry, policy: Policy, *, now: float, at_least: int = 0) -> Ve
     ttl = policy.ttl if snapshot.exists else policy.missing_ttl
     if age < ttl:
         return Verdict.FRESH
-    may_be_stale = snapshot.exists or snapshot.erased_at > 0
-    if may_be_stale and age < policy.ttl + policy.stale_while_revalidate:
+    if snapshot.is_tombstone or (snapshot.exists and age < policy.ttl + policy.stale_while_revalidate):
         return Verdict.STALE
     return Verdict.EXPIRED if age < policy.stale_if_error else Verdict.GONE
 

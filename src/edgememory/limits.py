@@ -1,14 +1,15 @@
 """What fits, and the door where everything else is refused. The same on every backend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import isfinite
+from typing import get_args
 
 import msgspec
 from msgspec import Struct
 
 from edgememory.errors import InvalidInputError
-from edgememory.models import Scalar, UserKey
+from edgememory.models import Preference, Role, Scalar, UserKey
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -61,9 +62,7 @@ def check_text(name: str, value: str, limit: int) -> str:
 
 def check_user(namespace: str, user_id: str) -> UserKey:
     """Return the key of a user, if both parts are within their limits."""
-    return UserKey(
-        check_text("namespace", namespace, LIMITS.namespace), check_text("user_id", user_id, LIMITS.user_id)
-    )
+    return UserKey(check_text("namespace", namespace, LIMITS.namespace), check_text("user_id", user_id, LIMITS.user_id))
 
 
 def check_scalar(name: str, value: Scalar, limit: int) -> Scalar:
@@ -80,6 +79,20 @@ def check_scalar(name: str, value: Scalar, limit: int) -> Scalar:
         case int() | float():
             raise InvalidInputError(f"{name} must be a finite number within 64 bits, not {value}")
     raise InvalidInputError(f"{name} must be a string, number, boolean or None, not {type(value).__name__}")
+
+
+def check_role(role: Role) -> Role:
+    """Return *role* if it is one."""
+    if role not in get_args(Role):
+        raise InvalidInputError(f"role must be one of {', '.join(get_args(Role))}, not {role!r}")
+    return role
+
+
+def check_new_preference(name: str, preferences: Sequence[Preference]) -> None:
+    """Refuse a preference that would be one too many."""
+    names = {preference.name for preference in preferences if preference.value is not None}
+    if name not in names and len(names) >= LIMITS.preferences:
+        raise InvalidInputError(f"the user has {len(names)} preferences; the limit is {LIMITS.preferences}")
 
 
 def check_importance(value: int) -> int:
@@ -101,9 +114,7 @@ def check_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar] |
     if not metadata:
         return None
     checked = {
-        check_text("a metadata key", key, LIMITS.metadata): check_scalar(
-            f"metadata[{key!r}]", value, LIMITS.metadata
-        )
+        check_text("a metadata key", key, LIMITS.metadata): check_scalar(f"metadata[{key!r}]", value, LIMITS.metadata)
         for key, value in metadata.items()
     }
     size = len(msgspec.json.encode(checked))

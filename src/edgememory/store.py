@@ -16,6 +16,11 @@ class MemoryStore(Protocol):
     """
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None: ...
+
+    async def warm(self) -> None:
+        """Open a connection ahead of the first request, where there is one to open."""
+        ...
+
     async def aclose(self) -> None: ...
 
 

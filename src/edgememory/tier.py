@@ -1,0 +1,80 @@
+"""A tier: one step of the read path, a store with its own timeout and circuit breaker."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import anyio
+
+from edgememory.breaker import Breaker
+from edgememory.errors import CorruptEntryError, StoreError, StoreUnavailableError
+from edgememory.models import Entry, UserKey
+from edgememory.store import CacheStore, MemoryStore, OriginStore
+from edgememory.telemetry import TierCounters
+
+_log = logging.getLogger("edgememory")
+S = TypeVar("S", bound=MemoryStore)
+T = TypeVar("T")
+
+
+@contextmanager
+def store_timeout(seconds: float, *, store: str, operation: str) -> Generator[None]:
+    """Turn *seconds* without an answer into `StoreUnavailableError`."""
+    try:
+        with anyio.fail_after(seconds):
+            yield
+    except TimeoutError as error:
+        message = f"no answer within {seconds:g} s"
+        raise StoreUnavailableError(message, store=store, operation=operation) from error
+
+
+@dataclass(slots=True, kw_only=True)
+class Tier(Generic[S]):
+    """A store, how long it may take (seconds), and whether it is worth asking."""
+
+    name: str
+    store: S
+    timeout: float
+    breaker: Breaker = field(default_factory=Breaker)
+    counters: TierCounters = field(default_factory=TierCounters)
+    monotonic: Callable[[], float] = time.monotonic
+
+    async def ask(self, operation: str, request: Callable[[], Awaitable[T]]) -> T:
+        """Await *request* within the timeout.
+
+        Raises:
+            StoreError: it failed, took too long, or was not made because the breaker is open.
+        """
+        if not self.breaker.allows(self.monotonic()):
+            self.counters.skips += 1
+            raise StoreUnavailableError("not asked: it failed just now", store=self.name, operation=operation)
+        try:
+            with store_timeout(self.timeout, store=self.name, operation=operation):
+                answer = await request()
+        except StoreError as error:
+            self.counters.failures += 1
+            self.breaker.failed(self.monotonic())
+            _log.debug("%s", error)
+            raise
+        self.breaker.succeeded()
+        return answer
+
+    async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None:
+        """Return the store's entry; bytes that are no entry are counted, and a miss.
+
+        Raises:
+            StoreError: as `ask`.
+        """
+        try:
+            return await self.ask("get", lambda: self.store.get(user, at_least=at_least))
+        except CorruptEntryError as error:
+            self.counters.corrupt += 1
+            _log.warning("%s holds a damaged entry, treated as a miss: %s", self.name, error)
+            return None
+
+
+CacheTier = Tier[CacheStore]
+OriginTier = Tier[OriginStore]

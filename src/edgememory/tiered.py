@@ -1,0 +1,186 @@
+"""TieredStore: process memory, this region's caches, a replica and the origin, read as one."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import anyio
+
+from edgememory.background import Background
+from edgememory.errors import StoreError
+from edgememory.floors import Floors
+from edgememory.freshness import Policy, Verdict, decide
+from edgememory.models import Entry, UserKey
+from edgememory.single_flight import Flight, SingleFlight
+from edgememory.store import MemoryStore
+from edgememory.stores.memory import InMemoryStore
+from edgememory.telemetry import Counters
+from edgememory.tier import CacheTier, OriginTier, Tier
+from edgememory.walk import NEAR, NOTHING, Read, Status, Tiers, Walk, refresh
+
+STALE_WAIT = 0.02
+STAGGER = 0.02
+
+
+def _ignore(user: UserKey, entry: Entry) -> None:
+    """Nobody wants to know."""
+
+
+class TieredStore:
+    """Reads a user's memory from the nearest tier that may answer, and keeps the nearer ones filled.
+
+    Every entry that passes through is newer-wins in every cache, so no late fill can undo a write or a deletion.
+    Loads run in *background*, one a user at a time, however many readers wait.
+    """
+
+    def __init__(
+        self,
+        *,
+        background: Background,
+        near: InMemoryStore,
+        caches: Sequence[CacheTier],
+        origin: OriginTier,
+        replica: Tier[MemoryStore] | None = None,
+        policy: Policy | None = None,
+        stale_wait: float = STALE_WAIT,
+        stagger: float = STAGGER,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        counters: Counters | None = None,
+        on_newer: Callable[[UserKey, Entry], None] = _ignore,
+        is_open: Callable[[UserKey], bool] = lambda user: False,
+    ) -> None:
+        """Compose the tiers; clocks are parameters so that tests can own them. Times in seconds.
+
+        *on_newer* hears of each entry that is newer than what process memory held. Users for whom *is_open* is true
+        keep their floor for as long as it is.
+        """
+        self._policy = policy or Policy()
+        self._counters = counters or Counters()
+        self._near = near
+        self._now = now
+        self._monotonic = monotonic
+        self._on_newer = on_newer
+        self._floors = Floors(is_open)
+        self._unconfirmed = self._policy.near_keep - self._policy.near_ttl
+        """An entry that expires from process memory in no more seconds than these wants to be confirmed."""
+        self._tiers = Tiers(
+            caches=caches,
+            origin=origin,
+            replica=replica,
+            policy=self._policy,
+            stale_wait=stale_wait,
+            stagger=stagger,
+            now=now,
+            counters=self._counters,
+        )
+        self._reads = SingleFlight[UserKey, Read](background)
+        self._refreshes = SingleFlight[UserKey, None](background)
+
+    @property
+    def caches(self) -> Sequence[CacheTier]:
+        """This region's caches, nearest first."""
+        return self._tiers.caches
+
+    @property
+    def origin(self) -> OriginTier:
+        """Where all writes are ordered."""
+        return self._tiers.origin
+
+    async def read(self, user: UserKey, *, at_least: int = 0, timeout: float = math.inf) -> Read:
+        """Return the user's memory, no older than the policy allows, or degraded. Never raises for an outage.
+
+        A fresh hit in process memory makes no task, takes no lock and awaits nothing. After *timeout* seconds the
+        best that is known by then is returned, and the load goes on in the background.
+        """
+        held = self._near.peek(user)
+        if held is not None and held.expires_at - self._monotonic() > self._unconfirmed:
+            entry = held.entry
+            now = self._now()
+            if decide(entry, self._policy, now=now, at_least=at_least) is Verdict.FRESH:
+                self._counters.reads_fresh += 1
+                return Read(entry, "fresh", NEAR, max(0.0, now - entry.synced_at))
+        read = await self._walked(user, max(at_least, self._floors.of(user)), timeout)
+        self._count(read.status)
+        if read.status != "degraded":
+            self._floors.raise_to(user, read.snapshot.version)
+        return read
+
+    async def _walked(self, user: UserKey, at_least: int, timeout: float) -> Read:
+        def suits(read: Read | None) -> bool:
+            if read is None or read.final or read.status == "degraded":
+                return True
+            return read.snapshot.version >= at_least
+
+        deadline = anyio.current_time() + timeout
+        while True:
+            flight = self._reads.running(user)
+            if own := flight is None or (flight.landed and not suits(flight.best)):
+                flight = self._reads.start(user, lambda flight: self._load(flight, user, at_least))
+            landed = await flight.wait(deadline)
+            if own or not landed or suits(flight.best):
+                return self._newest(user, flight.best or NOTHING, at_least)
+
+    async def _load(self, flight: Flight[Read], user: UserKey, at_least: int) -> None:
+        held = self._near.peek(user)
+        walk = Walk(flight, self._tiers, user, at_least=at_least, hold=self.hold)
+        if await walk.load(None if held is None else held.entry) == "stale":
+            self.refresh(user)
+
+    def _newest(self, user: UserKey, read: Read, at_least: int) -> Read:
+        """Prefer process memory where it is newer: a write may have passed by while the load ran."""
+        held = self._near.peek(user)
+        if held is None or (read.entry is not None and held.order <= read.entry.order):
+            if read.status != "degraded" and read.snapshot.version < at_least:
+                return Read(read.entry, "degraded", read.tier, read.age, read.final)
+            return read
+        now = self._now()
+        verdict = decide(held.entry, self._policy, now=now, at_least=at_least)
+        if verdict not in _ANSWERS:
+            return read
+        return Read(held.entry, _ANSWERS[verdict], NEAR, max(0.0, now - held.entry.synced_at), read.final)
+
+    def _count(self, status: Status) -> None:
+        match status:
+            case "fresh":
+                self._counters.reads_fresh += 1
+            case "stale":
+                self._counters.reads_stale += 1
+            case "degraded":
+                self._counters.reads_degraded += 1
+
+    def refresh(self, user: UserKey) -> None:
+        """Start to ask the replica and the origin, unless that is under way. `on_newer` hears what they say."""
+        if self._refreshes.running(user) is None:
+            self._refreshes.start(user, lambda _: refresh(self._tiers, user, self.hold))
+
+    def hold(self, user: UserKey, entry: Entry) -> None:
+        """Keep *entry* in process memory, if it is the newest there, and not below the user's floor."""
+        version = entry.snapshot.version
+        if version < self._floors.of(user):
+            return
+        held = self._near.peek(user)
+        is_newer = held is None or entry.order > held.order
+        self._near.hold(user, entry, keep=self._policy.near_keep)
+        self._floors.raise_to(user, version)
+        if is_newer:
+            self._on_newer(user, entry)
+
+    async def offer(self, user: UserKey, entry: Entry) -> dict[str, StoreError | None]:
+        """Hold *entry*, and put it into each cache of the region at once, under its timeout.
+
+        Return for each cache what went wrong, or `None`.
+        """
+        self.hold(user, entry)
+        outcomes: dict[str, StoreError | None] = {}
+
+        async def one(tier: CacheTier) -> None:
+            outcomes[tier.name] = await self._tiers.offer(tier, user, entry)
+
+        async with anyio.create_task_group() as group:
+            for tier in self._tiers.caches:
+                group.start_soon(one, tier)
+        return outcomes
+
+
+_ANSWERS: dict[Verdict, Status] = {Verdict.FRESH: "fresh", Verdict.STALE: "stale"}

@@ -1,0 +1,79 @@
+"""What a session sees: the newest entry it knows, with the changes laid over it that the origin may not have."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from edgememory.apply import apply, bound, overlay
+from edgememory.changes import Change
+from edgememory.models import Entry, Snapshot
+from edgememory.walk import EMPTY
+
+
+@dataclass(slots=True, kw_only=True)
+class View:
+    """Pure: no clock, no I/O. A session's changes are kept for as long as it lasts, to be made on newer entries."""
+
+    started: float
+    """When the session began, in seconds since 1970."""
+    snapshot: Snapshot = EMPTY
+    base: int | None = None
+    """The version that was seen last; `None` while nothing was."""
+    waiting: dict[str, Change] = field(default_factory=dict)
+    """What other sessions left in the outbox, by id."""
+    own: dict[str, Change] = field(default_factory=dict)
+    ended: bool = False
+    adopted: bool = False
+    _entry: Entry | None = None
+
+    @property
+    def last_id(self) -> str:
+        """What the ids of new changes must be above."""
+        return self.snapshot.last_id
+
+    def wait_for(self, changes: Iterable[Change]) -> None:
+        """Take note of what waits in the outbox; the next entry is shown with it."""
+        self.waiting |= {change.id: change for change in changes}
+
+    def open_on(self, entry: Entry) -> None:
+        """Take the entry that opening read. A deletion before that does not end the session: it saw nothing."""
+        if self._entry is None or entry.order >= self._entry.order:
+            self._show(entry)
+
+    def adopt(self, entry: Entry) -> None:
+        """Take a newer entry, unless its user was deleted under the session: then end.
+
+        A session that has seen nothing and made nothing loses nothing, and goes on.
+        """
+        if self._entry is not None and entry.order <= self._entry.order:
+            return
+        saw_the_deleted = bool(self.own) if self.base is None else self.base < entry.snapshot.erased_at
+        if saw_the_deleted and self.started < entry.snapshot.erased_time:
+            self.ended = True
+            self.own.clear()
+            self.snapshot = EMPTY
+            return
+        self.adopted = True
+        self._show(entry)
+
+    def make(self, change: Change) -> None:
+        """Make a change of the session's own."""
+        self.own[change.id] = change
+        self.snapshot = bound(apply(self.snapshot, (change,)))
+
+    def unmake(self, ids: Iterable[str]) -> None:
+        """Take back what the origin has refused."""
+        refused = [self.own.pop(id) for id in ids if id in self.own]
+        if refused and self._entry is not None:
+            self._show(self._entry)
+
+    def tentative(self, *, now: float) -> Entry | None:
+        """Return the entry to show to others until the origin has the changes; `None` if none was ever seen."""
+        return None if self._entry is None else overlay(self._entry, self._changes(), now=now)
+
+    def _show(self, entry: Entry) -> None:
+        self._entry = entry
+        self.base = entry.snapshot.version
+        self.snapshot = bound(apply(entry.snapshot, self._changes()))
+
+    def _changes(self) -> Iterable[Change]:
+        return {**self.waiting, **self.own}.values()
