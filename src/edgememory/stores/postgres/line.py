@@ -1,0 +1,77 @@
+"""One connection to Postgres, with its prepared statements."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
+
+_CONNECT_TIMEOUT = 15.0
+_CLOSE_TIMEOUT = 1.0
+
+_IS_CROWDED = """
+    SELECT sum(numbackends) >= 0.9 * (
+        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+        - current_setting('reserved_connections')::int
+    ) FROM pg_stat_database
+"""
+
+GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InterfaceError,
+    OSError,
+)
+"""Errors after which a line is not used again: the server restarted, or another one is the primary now."""
+
+
+class Line:
+    """A connection whose statements are prepared once: asyncpg's own cache would prepare each at its first use."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", *, pooler: bool) -> None:
+        self._connection = connection
+        self._pooler = pooler
+        self._statements: dict[str, "PreparedStatement[asyncpg.Record]"] = {}
+        self.used = False
+        """Whether it has idled since it was opened, and may have died meanwhile."""
+
+    async def fetchval(self, sql: str, arguments: Sequence[object]) -> object:
+        if self._pooler:
+            # An unnamed statement takes two messages, and only in a transaction does a pooler send both to one server.
+            async with self._connection.transaction():
+                return cast(object, await self._connection.fetchval(sql, *arguments))
+        if sql not in self._statements:
+            await self.prepare(sql)
+        return cast(object, await self._statements[sql].fetchval(*arguments))
+
+    async def prepare(self, sql: str) -> None:
+        self._statements[sql] = await self._connection.prepare(sql)
+
+    async def is_crowded(self) -> bool:
+        """Ask whether the server has hardly any connection left for others."""
+        return bool(await self._connection.fetchval(_IS_CROWDED))
+
+    @property
+    def is_closed(self) -> bool:
+        return self._connection.is_closed()
+
+    async def close(self) -> None:
+        await self._connection.close(timeout=_CLOSE_TIMEOUT)
+
+    def terminate(self) -> None:
+        self._connection.terminate()
+
+
+async def open_line(dsn: str, *, prepared: Sequence[str], pooler: bool) -> Line:
+    """Connect and prepare, so that the first use of each of the *prepared* costs one round trip."""
+    if pooler:
+        return Line(await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT, statement_cache_size=0), pooler=True)
+    line = Line(await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT), pooler=False)
+    try:
+        for sql in prepared:
+            await line.prepare(sql)
+    except BaseException:
+        line.terminate()
+        raise
+    return line

@@ -1,0 +1,107 @@
+"""`PostgresPrimary`: the origin."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, cast
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from edgememory.apply import bound
+from edgememory.changes import Change
+from edgememory.codec import decode
+from edgememory.models import Committed, Entry, Message, Page, Refused, UserKey
+from edgememory.store import OriginStore
+from edgememory.stores.paging import check_page, page
+from edgememory.stores.postgres.connections import Connections
+from edgememory.stores.postgres.errors import postgres_errors
+from edgememory.stores.postgres.line import open_line
+
+_GET = "SELECT edgememory.get($1, $2)::text"
+_COMMIT = "SELECT edgememory.commit($1, $2, $3::json)::text"
+_DELETE = "SELECT edgememory.delete_user($1, $2)::text"
+_GET_MESSAGES = "SELECT edgememory.get_messages($1, $2, $3, $4::text::uuid, $5)::text"
+
+
+class _Runs(Protocol):
+    async def fetchval(self, query: str, /, *args: object) -> object: ...
+
+
+class _CommittedDocument(Struct):
+    entry: msgspec.Raw
+    dropped: tuple[str, ...]
+    refused: tuple[Refused, ...]
+
+
+_COMMITTED = msgspec.json.Decoder(_CommittedDocument)
+_HISTORY = msgspec.json.Decoder(tuple[Message, ...])
+
+
+class PostgresPrimary:
+    """Memory in Postgres 16 or later, with the schema that `edgememory migrate` makes.
+
+    Needs the extra `postgres`; asyncio only. Each call is one round trip on an open connection. A pool passed in is
+    used as it is and never closed. With a dsn the store has connections of its own: at most *max_connections*, closed
+    after *idle_close* seconds without use, or after one where the server is short of them. *pooler* does without named
+    statements, for a dsn that leads to PgBouncer or Hyperdrive; it costs three round trips more.
+    """
+
+    def __init__(
+        self,
+        source: "str | asyncpg.Pool[asyncpg.Record]",
+        *,
+        max_connections: int = 2,
+        idle_close: float = 60.0,
+        pooler: bool = False,
+    ) -> None:
+        self._own: Connections | None = None
+        if isinstance(source, str):
+            connect = partial(open_line, source, prepared=(_GET, _COMMIT), pooler=pooler)
+            self._own = Connections(connect, most=max_connections, idle_close=idle_close, asks=not pooler)
+            self._runs: _Runs = self._own
+        else:
+            self._runs = source
+
+    async def get(self, user: UserKey, *, at_least: int = 0) -> Entry:
+        return _entry(await self._run("get", _GET, user))
+
+    async def commit(self, user: UserKey, changes: Sequence[Change]) -> Committed:
+        raw = await self._run("commit", _COMMIT, user, msgspec.json.encode(changes).decode())
+        document = _COMMITTED.decode(raw)
+        return Committed(entry=_entry(bytes(document.entry)), dropped=document.dropped, refused=document.refused)
+
+    async def delete(self, user: UserKey) -> Entry:
+        return _entry(await self._run("delete", _DELETE, user))
+
+    async def get_messages(
+        self, user: UserKey, *, session_id: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Message]:
+        check_page(session_id, cursor, limit)
+        # One more than asked for tells whether there is a next page.
+        raw = await self._run("get_messages", _GET_MESSAGES, user, session_id, cursor, limit + 1)
+        return page(_HISTORY.decode(raw), limit)
+
+    async def warm(self) -> None:
+        """Open one connection ahead, unless there is one. A pool passed in is its owner's to warm."""
+        if self._own is not None:
+            with postgres_errors("warm"):
+                await self._own.warm()
+
+    async def aclose(self) -> None:
+        if self._own is not None:
+            await self._own.aclose()
+
+    async def _run(self, operation: str, statement: str, user: UserKey, *arguments: object) -> str:
+        with postgres_errors(operation):
+            return cast(str, await self._runs.fetchval(statement, user.namespace, user.user_id, *arguments))
+
+
+def _entry(raw: str | bytes) -> Entry:
+    entry = decode(raw)
+    return replace(entry, snapshot=bound(entry.snapshot))
+
+
+if TYPE_CHECKING:
+    _: type[OriginStore] = PostgresPrimary
