@@ -60,10 +60,11 @@ class Background:
         await opened.wait()
 
     async def _own(self, opened: asyncio.Event, closing: asyncio.Event) -> None:
-        async with anyio.create_task_group() as self._group:
+        async with anyio.create_task_group() as group:
+            self._group = group
             opened.set()
             await closing.wait()
-            self._group.cancel_scope.cancel()
+            group.cancel_scope.cancel()
 
     async def aclose(self) -> None:
         """Cancel every task and wait until all have ended."""
