@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -197,14 +197,13 @@ class EdgeMemory:
             raise EdgeMemoryError("already open")
         try:
             parts = self._parts if isinstance(self._parts, Parts) else await self._parts(self._stack)
-            self._stack.push_async_callback(parts.outbox.aclose)
-            self._stack.push_async_callback(parts.origin.store.aclose)
+            self._stack.push_async_callback(_shielded, parts.outbox.aclose)
+            self._stack.push_async_callback(_shielded, parts.origin.store.aclose)
             for tier in parts.caches:
-                self._stack.push_async_callback(tier.store.aclose)
+                self._stack.push_async_callback(_shielded, tier.store.aclose)
             self._running = await self._started(parts)
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._stack.aclose()
+            await self._stack.aclose()
             raise
 
     async def _started(self, parts: Parts) -> Runtime:
@@ -269,10 +268,11 @@ class EdgeMemory:
             with anyio.move_on_after(self._close_timeout) as scope:
                 await runtime.writer.written()
                 await runtime.delivery.drained()
-            if scope.cancelled_caught and runtime.writer.behind:
-                _log.error("closed before every change was durable: some are lost")
-            stack, self._stack = self._stack, AsyncExitStack()
-            await stack.aclose()
+        if scope.cancelled_caught and runtime.writer.behind:
+            _log.error("closed before every change was durable: some are lost")
+        stack, self._stack = self._stack, AsyncExitStack()
+        # Not shielded as a whole: on trio, the background's own scope is left here, and scopes must nest.
+        await stack.aclose()
 
     def _opened(self) -> Runtime:
         if self._running is None:
@@ -287,6 +287,11 @@ class EdgeMemory:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+async def _shielded(close: Callable[[], Awaitable[None]]) -> None:
+    with anyio.CancelScope(shield=True):
+        await close()
 
 
 async def _warmed(tier: CacheTier | OriginTier) -> None:
