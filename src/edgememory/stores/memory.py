@@ -30,9 +30,7 @@ class InMemoryStore:
     *max_bytes* is not held, nor is the older one that it replaces.
     """
 
-    def __init__(
-        self, *, max_bytes: int = MAX_BYTES, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, max_bytes: int = MAX_BYTES, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes = max_bytes
         self._monotonic = monotonic
         # `move_to_end` costs no more than to pop a dict's item and set it again, and the first item is found
