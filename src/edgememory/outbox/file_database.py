@@ -9,7 +9,7 @@ from sqlite3 import Connection
 from time import monotonic, sleep
 from typing import TypeVar
 
-from edgememory.errors import ConfigError, StoreBlockedError, StoreError, StoreUnavailableError
+from edgememory.errors import StoreBlockedError, StoreError, StoreUnavailableError
 from edgememory.outbox.file_sql import FORMAT, SCHEMA
 
 BUSY_SECONDS = 5.0
@@ -18,9 +18,7 @@ BUSY_SECONDS = 5.0
 WAL_BYTES = 16 * 1024 * 1024
 """What a WAL that grew in a burst is cut back to at its next reset."""
 
-_DAMAGED = (
-    "the file is damaged: move it away with its -wal and -shm; `sqlite3 FILE .recover` may save its changes"
-)
+_DAMAGED = "the file is damaged: move it away with its -wal and -shm; `sqlite3 FILE .recover` may save its changes"
 _ERRORS: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_BUSY: (StoreUnavailableError, "another process is writing"),
     sqlite3.SQLITE_LOCKED: (StoreUnavailableError, "another process is writing"),
@@ -144,9 +142,12 @@ def _use_wal(connection: Connection) -> None:
 def _check_format(connection: Connection, path: Path) -> None:
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if found > FORMAT:
-        raise ConfigError(
-            f"outbox.path {path} was written by a newer edgememory (format {found}; this one knows {FORMAT}):"
-            " upgrade edgememory here, or set outbox.path to a file of its own."
+        # Not a ConfigError: the file is opened when it is first used, and a session must open in any case.
+        raise StoreBlockedError(
+            f"{path} was written by a newer edgememory (format {found}; this one knows {FORMAT}):"
+            " upgrade edgememory here, or set outbox.path to a file of its own",
+            store="file_outbox",
+            operation="open",
         )
 
 
