@@ -56,13 +56,18 @@ def decide(entry: Entry, policy: Policy, *, now: float, at_least: int = 0) -> Ve
     snapshot = entry.snapshot
     if snapshot.version < at_least:
         return Verdict.BEHIND
-    age = now - entry.synced_at
-    ttl = policy.ttl if snapshot.exists else policy.missing_ttl
-    if age < ttl:
+    if fresh_for(entry, policy, now=now) > 0:
         return Verdict.FRESH
+    age = now - entry.synced_at
     if snapshot.is_tombstone or (snapshot.exists and age < policy.ttl + policy.stale_while_revalidate):
         return Verdict.STALE
     return Verdict.EXPIRED if age < policy.stale_if_error else Verdict.GONE
+
+
+def fresh_for(entry: Entry, policy: Policy, *, now: float) -> float:
+    """Return for how many seconds from *now* the entry stays fresh; 0 or less if it is not."""
+    ttl = policy.ttl if entry.snapshot.exists else policy.missing_ttl
+    return entry.synced_at + ttl - now
 
 
 def newer(first: Entry | None, second: Entry | None) -> Entry | None:
