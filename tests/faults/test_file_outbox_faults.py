@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -105,6 +106,24 @@ def test_many_processes_may_make_the_file_at_once(path: Path) -> None:
     for process in processes:
         _, errors = process.communicate()
         assert process.returncode == 0, errors
+
+
+def test_a_file_that_another_process_switches_to_wal_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One in a hundred of eight processes that opened a new file at once met this error, in spite of a timeout of 5 s.
+    class BusyOnce(sqlite3.Connection):
+        busy = True
+
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            if self.busy and "journal_mode" in sql:
+                self.busy = False
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise error
+            return super().execute(sql, *parameters)
+
+    monkeypatch.setattr(file_database.sqlite3, "connect", partial(sqlite3.connect, factory=BusyOnce))
+    with closing(file_database.open_writer(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:

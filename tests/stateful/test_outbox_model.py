@@ -64,14 +64,10 @@ class OutboxMachine(RuleBasedStateMachine):
         self.runner.close()
 
     def of(self, user: UserKey) -> list[Change]:
-        return sorted(
-            (change for owner, change in self.waiting if owner == user), key=lambda change: change.id
-        )
+        return sorted((change for owner, change in self.waiting if owner == user), key=lambda change: change.id)
 
     def settle(self, claim: Claim, done: list[str]) -> None:
-        self.waiting = [
-            (user, change) for user, change in self.waiting if user != claim.user or change.id not in done
-        ]
+        self.waiting = [(user, change) for user, change in self.waiting if user != claim.user or change.id not in done]
         lease = self.leases.get(claim.user)
         settled = not any(change in self.of(claim.user) for change in claim.changes)
         if lease is not None and lease.token == claim.token and settled:
@@ -91,9 +87,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.clock.advance(0.001)
         now = self.clock.now()
         free = [
-            user
-            for user in USERS
-            if self.of(user) and (user not in self.leases or not self.leases[user].holds(now))
+            user for user in USERS if self.of(user) and (user not in self.leases or not self.leases[user].holds(now))
         ]
         claims = self.runner.run(self.outbox.claim(lease=lease, limit=limit))
         assert len(claims) == min(limit, len(free))
@@ -143,9 +137,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def pending_is_the_list(self) -> None:
         for user in USERS:
             pending = self.runner.run(self.outbox.pending(user))
-            assert [NAMES[change.id] for change in pending.changes] == [
-                NAMES[change.id] for change in self.of(user)
-            ]
+            assert [NAMES[change.id] for change in pending.changes] == [NAMES[change.id] for change in self.of(user)]
             assert pending.floor == self.floors[user]
 
     @invariant()

@@ -84,14 +84,10 @@ class FileOutbox:
         )
 
     async def ack(self, claim: Claim, ids: Sequence[str], version: int) -> None:
-        await self._write(
-            "ack", lambda connection: file_sql.ack(connection, claim, ids, version, self._now())
-        )
+        await self._write("ack", lambda connection: file_sql.ack(connection, claim, ids, version, self._now()))
 
     async def reject(self, claim: Claim, ids: Sequence[str], error: str) -> None:
-        await self._write(
-            "reject", lambda connection: file_sql.reject(connection, claim, ids, error, self._now())
-        )
+        await self._write("reject", lambda connection: file_sql.reject(connection, claim, ids, error, self._now()))
 
     async def depth(self) -> Depth:
         return await self._run("depth", lambda connection: file_sql.depth(connection, self._now()))

@@ -126,7 +126,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _use_wal(connection: Connection) -> None:
-    # SQLite fails at once, without waiting, where two processes switch a new file to WAL together.
+    # Where several processes switch a new file to WAL together, SQLite may fail one of them at once (seen), without
+    # waiting for its timeout.
     deadline = monotonic() + BUSY_SECONDS
     while True:
         try:

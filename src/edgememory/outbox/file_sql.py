@@ -115,9 +115,7 @@ def claim(connection: Connection, *, lease: float, limit: int, now: float) -> li
 def ack(connection: Connection, claim: Claim, ids: Sequence[str], version: int, now: float) -> None:
     number = _number(connection, claim.user, now)
     connection.executemany("DELETE FROM changes WHERE user = ? AND id = ?", ((number, id) for id in ids))
-    connection.execute(
-        "UPDATE users SET floor = max(floor, ?), used_at = ? WHERE user = ?", (version, now, number)
-    )
+    connection.execute("UPDATE users SET floor = max(floor, ?), used_at = ? WHERE user = ?", (version, now, number))
     _settle(connection, claim, number, now)
 
 
@@ -197,9 +195,7 @@ def _settle(connection: Connection, claim: Claim, number: int, now: float) -> No
         connection.execute(_RELEASE, {"now": now, "user": number, "token": claim.token})
 
 
-def _bury(
-    connection: Connection, user: UserKey, number: int, ids: Iterable[str], error: str, now: float
-) -> None:
+def _bury(connection: Connection, user: UserKey, number: int, ids: Iterable[str], error: str, now: float) -> None:
     for id in ids:
         key = (number, id)
         row = connection.execute("SELECT body FROM changes WHERE user = ? AND id = ?", key).fetchone()

@@ -126,9 +126,7 @@ class OutboxContract(ABC):
         user = UserKey("clinic", user_id)
         assert await self.raw_pending(user) == [changes[user].id]
         claims = await outbox.claim(lease=LEASE, limit=len(users))
-        assert {claim.user: claim.changes for claim in claims} == {
-            user: (change,) for user, change in changes.items()
-        }
+        assert {claim.user: claim.changes for claim in claims} == {user: (change,) for user, change in changes.items()}
         mine = next(claim for claim in claims if claim.user == user)
         await outbox.ack(mine, ids(mine.changes), 5)
         for other in users:
@@ -148,9 +146,7 @@ class OutboxContract(ABC):
         assert (await other.pending(ANNA)).changes[0] == change
         assert await other.claim(lease=LEASE, limit=10) == []
 
-    async def test_a_lease_that_ran_out_is_taken_over(
-        self, outbox: InspectableOutbox, clock: ManualClock
-    ) -> None:
+    async def test_a_lease_that_ran_out_is_taken_over(self, outbox: InspectableOutbox, clock: ManualClock) -> None:
         await outbox.append(ANNA, [said()])
         dead_process = await self.claim_one(outbox)
         clock.advance(LEASE)
@@ -168,9 +164,7 @@ class OutboxContract(ABC):
         await outbox.reject(claim, [second.id], "no")
         assert (await self.claim_one(outbox)).changes == (late,)
 
-    async def test_a_user_is_claimable_again_after_everything_was_acknowledged(
-        self, outbox: InspectableOutbox
-    ) -> None:
+    async def test_a_user_is_claimable_again_after_everything_was_acknowledged(self, outbox: InspectableOutbox) -> None:
         change = said()
         for _ in range(2):
             await outbox.append(ANNA, [change])
@@ -179,9 +173,7 @@ class OutboxContract(ABC):
             assert await self.raw_pending(ANNA) == []
             assert await outbox.claim(lease=LEASE, limit=1) == []
 
-    async def test_acknowledging_removes_changes_and_raises_the_floor(
-        self, outbox: InspectableOutbox
-    ) -> None:
+    async def test_acknowledging_removes_changes_and_raises_the_floor(self, outbox: InspectableOutbox) -> None:
         first, second = said(), said()
         await outbox.append(ANNA, [first, second])
         claim = await self.claim_one(outbox)
@@ -197,16 +189,12 @@ class OutboxContract(ABC):
         assert (pending.floor, pending.changes) == (2**53, claim.changes)
         assert await outbox.claim(lease=LEASE, limit=1) == [], "acknowledging nothing settles nothing"
 
-    async def test_the_floor_outlives_the_changes(
-        self, outbox: InspectableOutbox, clock: ManualClock
-    ) -> None:
+    async def test_the_floor_outlives_the_changes(self, outbox: InspectableOutbox, clock: ManualClock) -> None:
         await outbox.ack(Claim(ANNA, (), "nobody's"), (), 9)
         clock.advance(89 * 86_400)
         assert await outbox.pending(ANNA) == Pending((), 9)
 
-    async def test_what_was_delivered_late_is_delivered(
-        self, outbox: InspectableOutbox, clock: ManualClock
-    ) -> None:
+    async def test_what_was_delivered_late_is_delivered(self, outbox: InspectableOutbox, clock: ManualClock) -> None:
         await outbox.append(ANNA, [said()])
         claim = await self.claim_one(outbox)
         clock.advance(LEASE * 10)
@@ -229,9 +217,7 @@ class OutboxContract(ABC):
         await outbox.ack(heir, ids(heir.changes), 5)
         assert (await self.claim_one(outbox)).changes == (late,)
 
-    async def test_a_clock_set_back_locks_nobody_for_ever(
-        self, outbox: InspectableOutbox, clock: ManualClock
-    ) -> None:
+    async def test_a_clock_set_back_locks_nobody_for_ever(self, outbox: InspectableOutbox, clock: ManualClock) -> None:
         await outbox.append(ANNA, [said()])
         await self.claim_one(outbox)
         clock.step(-86_400)
@@ -245,9 +231,7 @@ class OutboxContract(ABC):
         await self.claim_one(outbox)
         assert (await outbox.depth()).oldest_age == 0.0
 
-    async def test_the_longest_waiting_user_comes_first(
-        self, outbox: InspectableOutbox, clock: ManualClock
-    ) -> None:
+    async def test_the_longest_waiting_user_comes_first(self, outbox: InspectableOutbox, clock: ManualClock) -> None:
         for user in (BERT, ANNA, BERT):
             await outbox.append(user, [said()])
             clock.advance(1)
@@ -306,9 +290,7 @@ class OutboxContract(ABC):
         letters = await outbox.dead_letters(limit=2)
         assert [letter.id for letter in letters] == [changes[2].id, changes[1].id]
 
-    async def test_a_damaged_change_holds_up_no_other(
-        self, outbox: InspectableOutbox, clock: ManualClock
-    ) -> None:
+    async def test_a_damaged_change_holds_up_no_other(self, outbox: InspectableOutbox, clock: ManualClock) -> None:
         lost, damaged, good, other = said(), said(), said(), said()
         await outbox.append(BERT, [lost])
         clock.advance(1)
