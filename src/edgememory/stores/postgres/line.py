@@ -32,7 +32,7 @@ class Line:
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", *, pooler: bool) -> None:
         self._connection = connection
         self._pooler = pooler
-        self._statements: dict[str, "PreparedStatement[asyncpg.Record]"] = {}
+        self._statements: dict[str, PreparedStatement[asyncpg.Record]] = {}
         self.used = False
         """Whether it has idled since it was opened, and may have died meanwhile."""
 
