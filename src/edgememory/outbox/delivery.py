@@ -11,7 +11,7 @@ from msgspec import Struct
 from edgememory.apply import overlay
 from edgememory.background import Background
 from edgememory.changes import Change
-from edgememory.errors import StoreBlockedError, StoreError, StoreRejectedError
+from edgememory.errors import EdgeMemoryError, StoreBlockedError, StoreError, StoreRejectedError
 from edgememory.models import Claim, Committed, Entry, Refused, UserKey
 from edgememory.outbox.backoff import LONGEST, backoff
 from edgememory.store import OriginStore, Outbox
@@ -106,9 +106,10 @@ class Delivery:
             self._wanted = anyio.Event()
             try:
                 claims = await self._claim()
-            except StoreError as error:
+            except Exception as error:  # whatever it is: if this task ended, nothing would ever be delivered again
                 failures += 1
-                _log.warning("cannot look into the outbox: %s", error)
+                expected = isinstance(error, EdgeMemoryError)
+                _log.warning("cannot look into the outbox: %s", error, exc_info=not expected)
                 await anyio.sleep(backoff(failures))
                 continue
             failures = 0
@@ -150,7 +151,7 @@ class Delivery:
                 await self._commit(claim, changes)
             except StoreRejectedError:
                 return await self._one_by_one(claim, changes)
-            except StoreError as error:
+            except EdgeMemoryError as error:
                 self._failed(claim.user, error)
                 return changes
         return ()
@@ -166,7 +167,7 @@ class Delivery:
                 await self._commit(claim, (change,))
             except StoreRejectedError as error:
                 await self._reject(claim, change, error)
-            except StoreError as error:
+            except EdgeMemoryError as error:
                 self._failed(claim.user, error)
                 rest.append(change)
         return rest
@@ -208,7 +209,7 @@ class Delivery:
         rest = [change for change in waiting if change.id not in settled]
         await self._offer(user, overlay(entry, rest, now=self._now()))
 
-    def _failed(self, user: UserKey, error: StoreError) -> None:
+    def _failed(self, user: UserKey, error: EdgeMemoryError) -> None:
         self._failures[user] = self._failures.get(user, 0) + 1
         self._counters.delivery_failures += 1
         self._idle.set()

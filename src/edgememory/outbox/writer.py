@@ -72,9 +72,10 @@ class OutboxWriter:
             batch = tuple(queued.values())
             try:
                 await self._outbox.append(user, [change for change, _ in batch])
-            except EdgeMemoryError as error:
+            except Exception as error:  # whatever it is: if this task ended, nothing would ever be durable again
                 complete = False
-                _log.warning("%d changes are not durable yet: %s", len(batch), error)
+                expected = isinstance(error, EdgeMemoryError)
+                _log.warning("%d changes are not durable yet: %s", len(batch), error, exc_info=not expected)
                 continue
             for change, size in batch:
                 del queued[change.id]
