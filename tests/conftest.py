@@ -5,6 +5,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.raw_postgres import *  # noqa: F403  (its fixtures, for every test)
+from tests.servers import *  # noqa: F403  (its fixtures, for every test)
+
 _LOADED_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 
 settings.register_profile("default", max_examples=100, **_LOADED_MACHINE)
