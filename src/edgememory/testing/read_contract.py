@@ -55,7 +55,8 @@ class ReadContract(ABC):
         assert entry.synced_at >= absent.synced_at
 
     async def test_values_are_read_as_they_were_written(self, store: MemoryStore, user: UserKey) -> None:
-        values: list[Scalar] = ["", 'a "quoted" \\ value\n\u2028🙂', 0, -1, 2**53 + 1, -(2**63), 1.0, 0.1, 1e300, True, False, None]
+        values: list[Scalar] = ["", 'a "quoted" \\ value\n\u2028🙂', 0, -1, 2**53 + 1, -(2**63), 1.0, 0.1, 1e300]
+        values += [True, False, None]
         changes = [Talk().prefers(f"p{place:02}", value) for place, value in enumerate(values)]
         await self.raw_commit(user, changes)
         found = (await read(store, user)).snapshot.preferences
