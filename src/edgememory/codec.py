@@ -1,7 +1,9 @@
 """Entries as bytes: one JSON document, readable in any dashboard, its format number first."""
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from edgememory.errors import CorruptEntryError
 from edgememory.models import Entry, Snapshot
@@ -9,10 +11,14 @@ from edgememory.models import Entry, Snapshot
 FORMAT = 1
 
 
+_Seconds = Annotated[float, Meta(ge=0, le=2**53 / 1_000_000)]
+"""What an order can hold in microseconds."""
+
+
 class _Document(Struct, kw_only=True, omit_defaults=True):
     format: int
-    synced_at: float
-    tentative_at: float = 0.0
+    synced_at: _Seconds
+    tentative_at: _Seconds = 0.0
     snapshot: Snapshot
 
 
@@ -41,7 +47,7 @@ def decode(raw: bytes | str) -> Entry:
     """
     try:
         document = _DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise CorruptEntryError(f"not an entry: {error}") from error
     if document.format != FORMAT:
         raise CorruptEntryError(f"entry has format {document.format}; this version reads format {FORMAT}")

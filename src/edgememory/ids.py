@@ -4,10 +4,10 @@ from uuid_utils import uuid7
 
 
 def next_id(above: str = "") -> str:
-    """Return a new id, larger than *above* (an id, or empty) and than any made by this process before.
+    """Return a new id, larger than *above* (an id, or empty).
 
     What was said later with knowledge of the earlier must win, also where this host's clock is behind the one that
-    made *above*: then the new id stands one millisecond after it.
+    made *above*: then the new id stands one millisecond after it. Elsewhere ids also grow from call to call.
     """
     fresh = str(uuid7())
     if fresh > above:

@@ -28,5 +28,7 @@ def entry_key(user: UserKey) -> str:
 
 def fact_key(text: str) -> str:
     """Return the key under which a fact is known: two texts that differ only in case, spacing or form share it."""
-    normalised = _SPACES.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    # Folding may take characters apart again, one case of a letter and not the other.
+    normalised = _SPACES.sub(" ", unicodedata.normalize("NFKC", folded)).strip()
     return sha256(normalised.encode()).hexdigest()[:32]
