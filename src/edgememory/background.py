@@ -9,7 +9,6 @@ from typing import Self, TypeVarTuple
 
 import anyio
 from anyio.abc import TaskGroup
-from sniffio import current_async_library
 
 from edgememory.errors import EdgeMemoryError
 from edgememory.telemetry import Counters
@@ -51,7 +50,7 @@ class Background:
 
     async def open(self) -> None:
         """Start on the running event loop."""
-        if current_async_library() != "asyncio":
+        if not _on_asyncio():
             self._group = await self._stack.enter_async_context(anyio.create_task_group())
             return
         opened = asyncio.Event()
@@ -87,3 +86,11 @@ class Background:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
