@@ -237,6 +237,17 @@ class OutboxContract(ABC):
             clock.advance(1)
         assert [(await self.claim_one(outbox)).user for _ in range(2)] == [BERT, ANNA]
 
+    async def test_a_user_waits_from_the_first_change_that_waits(
+        self, outbox: InspectableOutbox, clock: ManualClock
+    ) -> None:
+        await outbox.append(ANNA, [said()])
+        claim = await self.claim_one(outbox)
+        await outbox.ack(claim, ids(claim.changes), 1)
+        for user in (BERT, ANNA):
+            clock.advance(1)
+            await outbox.append(user, [said()])
+        assert (await self.claim_one(outbox)).user == BERT
+
     async def test_a_user_who_cannot_be_delivered_holds_up_nobody(
         self, outbox: InspectableOutbox, clock: ManualClock
     ) -> None:
