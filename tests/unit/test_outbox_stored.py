@@ -17,7 +17,7 @@ WHOLE = said()
         encode(WHOLE).replace(b"hello", b"\xff\xfe"),
         encode(WHOLE).replace(b"message_added", b"mood_felt"),
         encode(said()),
-        b"[" * 100_000,
+        b'{"kind":"message_added","new":' + b"[" * 100_000,
     ],
     ids=lambda raw: repr(raw[:20]),
 )
