@@ -24,6 +24,7 @@ from edgememory.outbox.writer import OutboxWriter
 from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
 from edgememory.runtime import OpenSessions, Runtime
 from edgememory.session import REFRESH_AGE, Session
+from edgememory.store import Outbox
 from edgememory.stores.memory import InMemoryStore
 from edgememory.telemetry import Counters
 from edgememory.tier import CacheTier, OriginTier, store_timeout
@@ -244,6 +245,7 @@ class EdgeMemory:
             counters=self.counters,
             now=self._now,
         )
+        await _looked_into(parts.outbox)
         background.start(runtime.writer.run)
         background.start(delivery.run)
         background.start(self._connect, runtime)
@@ -292,6 +294,17 @@ class EdgeMemory:
 async def _shielded(close: Callable[[], Awaitable[None]]) -> None:
     with anyio.CancelScope(shield=True):
         await close()
+
+
+async def _looked_into(outbox: Outbox) -> None:
+    """Open it before the first caller comes. One that is broken is said now; the agent talks all the same."""
+    try:
+        depth = await outbox.depth()
+    except StoreError as error:
+        _log.error("nothing will be durable until the outbox works: %s", error)
+    else:
+        if depth.changes or depth.dead:
+            _log.info("the outbox holds %d undelivered changes and %d dead letters", depth.changes, depth.dead)
 
 
 async def _warmed(tier: CacheTier | OriginTier) -> None:
