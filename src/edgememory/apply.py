@@ -52,12 +52,18 @@ def apply(state: Snapshot, changes: Iterable[Change]) -> Snapshot:
 
 
 def overlay(entry: Entry, changes: Iterable[Change], *, now: float) -> Entry:
-    """Lay changes that the origin has not acknowledged over *entry*: tentative, if any of them survives."""
+    """Lay changes that the origin has not acknowledged over *entry*: tentative, if it shows anything of them.
+
+    An entry that has them all stays what it is: nothing would ever replace a tentative one of its version.
+    """
     state = apply(entry.snapshot, changes)
     if state is entry.snapshot:
         return entry
+    snapshot = bound(state)
+    if snapshot == entry.snapshot:
+        return entry
     tentative_at = max(round(now, 6), round(entry.tentative_at + _MICROSECOND, 6))
-    return Entry(snapshot=bound(state), synced_at=entry.synced_at, tentative_at=tentative_at)
+    return Entry(snapshot=snapshot, synced_at=entry.synced_at, tentative_at=tentative_at)
 
 
 def bound(state: Snapshot, limits: Limits = LIMITS) -> Snapshot:

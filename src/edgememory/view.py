@@ -44,12 +44,13 @@ class View:
 
         A session that has seen nothing and made nothing loses nothing, and goes on.
         """
-        if self._entry is not None and entry.order <= self._entry.order:
+        if self.ended or (self._entry is not None and entry.order <= self._entry.order):
             return
         saw_the_deleted = bool(self.own) if self.base is None else self.base < entry.snapshot.erased_at
         if saw_the_deleted and self.started < entry.snapshot.erased_time:
             self.ended = True
             self.own.clear()
+            self.waiting.clear()
             self.snapshot = EMPTY
             return
         self.adopted = True
@@ -62,9 +63,11 @@ class View:
 
     def unmake(self, ids: Iterable[str]) -> None:
         """Take back what the origin has refused."""
-        refused = [self.own.pop(id) for id in ids if id in self.own]
-        if refused and self._entry is not None:
-            self._show(self._entry)
+        for id in ids:
+            self.own.pop(id, None)
+            self.waiting.pop(id, None)
+        if not self.ended:
+            self._lay_over(EMPTY if self._entry is None else self._entry.snapshot)
 
     def tentative(self, *, now: float) -> Entry | None:
         """Return the entry to show to others until the origin has the changes; `None` if none was ever seen."""
@@ -73,7 +76,10 @@ class View:
     def _show(self, entry: Entry) -> None:
         self._entry = entry
         self.base = entry.snapshot.version
-        self.snapshot = bound(apply(entry.snapshot, self._changes()))
+        self._lay_over(entry.snapshot)
+
+    def _lay_over(self, snapshot: Snapshot) -> None:
+        self.snapshot = bound(apply(snapshot, self._changes()))
 
     def _changes(self) -> Iterable[Change]:
         return {**self.waiting, **self.own}.values()
