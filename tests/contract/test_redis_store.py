@@ -1,6 +1,7 @@
 import gc
 from collections.abc import AsyncIterator
 
+import anyio
 import pytest
 import redis.asyncio as redis
 
@@ -102,7 +103,9 @@ async def test_a_store_of_its_own_client_closes_it(own_redis_server: RedisServer
     async with redis.Redis.from_url(own_redis_server.url) as raw:
         assert len(await raw.client_list()) == 2
         await store.aclose()
-        assert len(await raw.client_list()) == 1
+        with anyio.fail_after(10):
+            while len(await raw.client_list()) > 1:
+                """The server learns of it in its own time."""
 
 
 @pytest.mark.anyio

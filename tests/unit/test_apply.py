@@ -216,3 +216,12 @@ def test_an_overlay_of_nothing_is_the_entry_itself() -> None:
     entry = entry_at(5)
     assert overlay(entry, [], now=NOW) is entry
     assert overlay(tombstone_at(5), [said("1", base=4)], now=NOW) == tombstone_at(5)
+
+
+def test_a_snapshot_is_within_its_limit_to_the_byte() -> None:
+    changes: list[Change] = [said("1"), remembered("2", "k"), forgotten("3", "g"), preferred("4", "p", "x")]
+    state = apply(NOBODY, [*changes, SummaryAdded(id="5", session_id="s", session_started=0, text="x")])
+    for limit in range(250, len(msgspec.json.encode(state)) + 1):
+        snapshot = bound(state, replace(LIMITS, snapshot=limit))
+        assert len(msgspec.json.encode(snapshot)) <= limit
+    assert snapshot == state

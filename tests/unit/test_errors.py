@@ -1,6 +1,7 @@
 import pytest
 
 from edgememory.errors import (
+    ConfigError,
     CorruptEntryError,
     ErrorMap,
     StoreBlockedError,
@@ -67,6 +68,11 @@ def test_bugs_and_our_own_errors_are_let_through(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, translated(ERRORS, store="s", operation="o"):
         raise error
     assert caught.value is error
+
+
+def test_our_own_errors_are_let_through_where_a_table_lists_what_they_derive_from() -> None:
+    with pytest.raises(ConfigError), translated({ValueError: StoreRejectedError}, store="s", operation="o"):
+        raise ConfigError("url is wrong")
 
 
 def test_a_table_may_overrule_what_holds_everywhere() -> None:

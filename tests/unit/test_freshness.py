@@ -1,7 +1,7 @@
 import pytest
 
 from edgememory.errors import ConfigError
-from edgememory.freshness import TOMBSTONE_KEEP, Policy, Verdict, decide, keep_for, newer
+from edgememory.freshness import TOMBSTONE_KEEP, Policy, Verdict, decide, fresh_for, keep_for, newer
 from edgememory.models import Entry, Snapshot
 from edgememory.testing.examples import entry_at, tombstone_at
 
@@ -62,6 +62,11 @@ def test_an_entry_below_the_version_asked_for_is_behind_at_any_age(entry: Entry,
 def test_being_tentative_makes_an_entry_no_younger() -> None:
     entry = entry_at(5, synced_at=SYNCED, tentative_at=SYNCED + 100)
     assert decide(entry, POLICY, now=SYNCED + 10) is Verdict.STALE
+
+
+def test_freshness_has_an_end() -> None:
+    assert fresh_for(present(), POLICY, now=SYNCED + 4) == 6
+    assert fresh_for(absent(), POLICY, now=SYNCED + 4) == -1
 
 
 def test_the_newer_of_two_has_the_larger_order() -> None:

@@ -15,17 +15,15 @@ from edgememory.models import Entry
 SCRIPT = """\
 local function order(value)
   local version, tentative, synced = string.match(value, '^(%d+)%.(%d+)%.(%d+)\\n')
-  if not version then return nil end
+  if not version then return {0, 0, 0} end -- absent or unreadable: as old as can be
   return {tonumber(version), tonumber(tentative), tonumber(synced)}
 end
 
 local offered = order(ARGV[1])
 local present = order(redis.call('GETRANGE', KEYS[1], 0, 63))
-if present then
-  for place = 1, 3 do
-    if present[place] > offered[place] then return 0 end
-    if present[place] < offered[place] then break end
-  end
+for place = 1, 3 do
+  if present[place] > offered[place] then return 0 end
+  if present[place] < offered[place] then break end
 end
 
 local answer = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
