@@ -190,6 +190,11 @@ class EdgeMemory:
         if scope.cancelled_caught:
             raise NotDurableError(f"some changes are in process memory only, after {timeout:g} s")
 
+    @property
+    def blocked(self) -> StoreError | None:
+        """Why nothing reaches the origin until somebody acts; `None` while delivery works."""
+        return self._opened().delivery.blocked
+
     # Opening and closing
 
     async def open(self) -> None:

@@ -21,7 +21,8 @@ class OriginConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """`[origin]`: the Postgres that orders all writes."""
 
     dsn: str
-    timeout: _Seconds = 1.0
+    timeout: _Seconds = 2.0
+    """Includes connecting, where no connection is open: seven round trips."""
     max_connections: _Count = 2
     pooler: bool = False
     """Do without named statements, as PgBouncer needs it."""

@@ -12,7 +12,8 @@ from edgememory.store import MemoryStore, OriginStore, Outbox
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.tier import CacheTier, OriginTier, Tier
 
-ORIGIN_TIMEOUT = 1.0
+ORIGIN_TIMEOUT = 2.0
+"""Seconds. A first request may have to connect, which takes seven round trips: 1.1 s over a link of 150 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,17 +90,22 @@ async def wan_link(target_host: str, target_port: int, *, round_trip: float = 0.
 
 async def measure_echo(link: Link, count: int) -> Echo:
     """Time *count* echoes over the link: the yardstick for everything else that goes over it."""
+    times = await echo_times(link, count)
+    return Echo(p50=_percentile(times, 0.50), p99=_percentile(times, 0.99))
+
+
+async def echo_times(link: Link, count: int) -> list[float]:
+    """Time *count* echoes over the link and return each, in seconds."""
     return await to_thread.run_sync(_measure, link, count)
 
 
-def _measure(link: Link, count: int) -> Echo:
+def _measure(link: Link, count: int) -> list[float]:
     lanes = min(count, _PARALLEL_ECHOES)
     shares = [count // lanes + (lane < count % lanes) for lane in range(lanes)]
     # The lanes start apart, so that they do not wait for each other's bytes.
     starts = [link.round_trip * lane / lanes for lane in range(lanes)]
     with ThreadPoolExecutor(lanes) as threads:
-        times = [time for lane in threads.map(partial(_echoes, link), shares, starts) for time in lane]
-    return Echo(p50=_percentile(times, 0.50), p99=_percentile(times, 0.99))
+        return [time for lane in threads.map(partial(_echoes, link), shares, starts) for time in lane]
 
 
 def _echoes(link: Link, count: int, start: float) -> list[float]:

@@ -1,0 +1,78 @@
+"""`edgememory work`."""
+
+import logging
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import anyio
+import click
+
+from edgememory.client import EdgeMemory
+from edgememory.config import Config, config_from_env, read_config
+from edgememory.errors import EdgeMemoryError, StoreError
+from edgememory.models import Depth
+from edgememory.outbox.delivery import DeliveryPolicy
+from edgememory.parts import configured
+from edgememory.store import Outbox
+
+_log = logging.getLogger("edgememory.work")
+
+REPORT_EVERY = 60.0
+CLOSE_TIMEOUT = 5.0
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), help="The configuration; else the environment.")
+def command(config: Path | None) -> None:
+    """Deliver what waits in the outbox, until stopped.
+
+    Adopts what ended agents have left, delivers it to the origin and shows it to the region's caches. SIGTERM or
+    Ctrl-C ends it cleanly; what is left then waits for the next worker or agent.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        anyio.run(work, config_from_env() if config is None else read_config(config))
+    except EdgeMemoryError as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def work(config: Config) -> None:
+    """Deliver until a signal says to stop."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with AsyncExitStack() as stack:
+            parts = await configured(config)(stack)
+            memory = EdgeMemory(
+                parts,
+                namespace=config.namespace,
+                policy=config.policy,
+                delivery=DeliveryPolicy(concurrency=config.origin.max_connections),  # nobody reads here
+                close_timeout=CLOSE_TIMEOUT,
+            )
+            await stack.enter_async_context(memory)
+            async with anyio.create_task_group() as group:
+                group.start_soon(_report, memory, parts.outbox)
+                async for number in signals:
+                    _log.info("%s: delivering what is left, for at most %g s", number.name, CLOSE_TIMEOUT)
+                    break
+                group.cancel_scope.cancel()
+        _log.info("stopped after %d changes", memory.counters.changes_delivered)
+
+
+async def _report(memory: EdgeMemory, outbox: Outbox) -> None:
+    """Say every minute how it goes."""
+    while True:
+        try:
+            _log.info("%s", _state(memory, await outbox.depth()))
+        except StoreError as error:
+            _log.warning("cannot look into the outbox: %s", error)
+        await anyio.sleep(REPORT_EVERY)
+
+
+def _state(memory: EdgeMemory, depth: Depth) -> str:
+    counters = memory.counters
+    state = f"delivered {counters.changes_delivered}, waiting {depth.changes} of {depth.users} users"
+    if depth.oldest_age is not None:
+        state += f" (the oldest for {depth.oldest_age:.0f} s)"
+    state += f", dead letters {depth.dead}, failed tries {counters.delivery_failures}"
+    return state if memory.blocked is None else f"{state}; blocked until somebody acts: {memory.blocked}"

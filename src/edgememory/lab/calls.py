@@ -1,0 +1,87 @@
+"""One call: a user's session is opened, something is said, it is left. Both waits are timed, what was said is noted."""
+
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import asyncpg
+from msgspec import Struct
+
+from edgememory.lab.people import NAMESPACE, Person
+from edgememory.lab.world import Agent, World
+from edgememory.walk import Status
+
+OPEN_TIMEOUT = 0.5
+
+
+class Call(Struct, frozen=True):
+    """How long the caller waited, in seconds."""
+
+    opened: float
+    left: float
+    said: str
+    as_expected: bool
+
+
+class Expected(Struct, frozen=True):
+    """Where the memory comes from, and in which state: else it was another scenario that was measured."""
+
+    tier: str
+    status: Status = "fresh"
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What was said, by whom, and which sessions were not what they should have been."""
+
+    said: dict[str, str] = field(default_factory=dict[str, str])
+    """The user by the text: each text is said once."""
+    failures: list[str] = field(default_factory=list[str])
+    busy: int = 0
+    """How many waits are being timed right now."""
+
+    def new_text(self, person: Person) -> str:
+        text = f"Please note down reference {len(self.said):06} for me."
+        self.said[text] = person.user_id
+        return text
+
+    async def call(
+        self,
+        agent: Agent,
+        person: Person,
+        expected: Expected,
+        *,
+        shown: str | None = None,
+        timeout: float = OPEN_TIMEOUT,
+    ) -> Call:
+        """Play one call. The first context block must hold *shown*, or else the person's mark."""
+        self.busy += 1
+        started = perf_counter()
+        async with agent.memory.session(person.user_id, timeout=timeout) as session:
+            block = session.context()
+            opened = perf_counter() - started
+            read = session.opened_with
+            if (shown or person.mark) not in block:
+                self.failures.append(f"{person.user_id}: {read.status}, its context block lacks what is known")
+            said = self.new_text(person)
+            session.add_message("user", said)
+            session.add_message("assistant", self.new_text(person))
+            leaving = perf_counter()
+        left = perf_counter() - leaving
+        self.busy -= 1
+        if not session.durable:
+            self.failures.append(f"{person.user_id}: left before it was durable")
+        return Call(opened, left, said, as_expected=Expected(read.tier, read.status) == expected)
+
+    async def delivered(self, world: World) -> int:
+        """Count what was said and stands in the database exactly once, past all of edgememory's own code."""
+        connection = await asyncpg.connect(world.origin_dsn)
+        try:
+            rows = await connection.fetch(
+                "SELECT user_id, text FROM edgememory.messages WHERE namespace = $1", NAMESPACE
+            )
+        finally:
+            await connection.close()
+        times: dict[tuple[str, str], int] = {}
+        for user_id, text in rows:
+            times[user_id, text] = times.get((user_id, text), 0) + 1
+        return sum(times.get((user_id, text)) == 1 for text, user_id in self.said.items())
