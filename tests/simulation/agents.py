@@ -1,0 +1,217 @@
+"""What processes do in a simulated world: they open sessions, talk, look, delete, are cancelled, and die."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count
+
+import anyio
+
+from edgememory.changes import MessageAdded
+from edgememory.errors import NotCommittedError, StoreError
+from edgememory.models import Snapshot
+from edgememory.session import Session
+from edgememory.walk import Read
+from tests.simulation.history import Broke, Deleted, Event, Got, Left, Made, Saw, WasCommitted, texts_of
+from tests.simulation.stores import POISON, REFUSED, true_time
+from tests.simulation.world import Host, Process, World
+
+_said = count()
+
+
+async def live(world: World, host: Host) -> None:
+    """Run one process after the other on *host*, until the world ends."""
+    while world.going:
+        with world.process(host) as process:
+            async with process.memory, anyio.create_task_group() as agents:
+                agent = Agent(process)
+                for _ in range(world.random.randint(1, 3)):
+                    agents.start_soon(agent.work)
+                await anyio.sleep(world.random.uniform(0.5, 25))
+                agent.quits = True
+                match world.random.choice(("leaves", "leaves", "hurries", "dies", "dies")):
+                    case "hurries":
+                        agents.cancel_scope.cancel()
+                    case "dies":
+                        process.die()
+                    case _:
+                        pass
+        await anyio.sleep(world.random.choice((0.0, 0.5, 4.0)))
+
+
+class Agent:
+    """Some callers of one process."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._world = process.world
+        self._random = process.world.random
+        self._memory = process.memory
+        self.quits = False
+
+    async def work(self) -> None:
+        while self._world.going and not self.quits:
+            await anyio.sleep(self._random.expovariate(1.0))
+            await self._act(self._random.choice(self._world.users))
+
+    async def _act(self, user: str) -> None:
+        acts: list[tuple[Callable[[str], Awaitable[None]], int]] = [
+            (self.talk, 20),
+            (self.warm, 4),
+            (self.crowd, 1),
+            (self.delete, 1),
+        ]
+        (act,) = self._random.choices([act for act, _ in acts], [weight for _, weight in acts])
+        with anyio.CancelScope() as scope:
+            if self._random.random() < 0.2:
+                scope.deadline = anyio.current_time() + self._random.uniform(0.0, 0.7)
+            await act(user)
+
+    async def crowd(self, user: str) -> None:
+        """Several callers at once, some of whom hang up at once."""
+        async with anyio.create_task_group() as group:
+            for _ in range(self._random.randint(2, 5)):
+                group.start_soon(self._act_of_one_in_a_crowd, user)
+
+    async def _act_of_one_in_a_crowd(self, user: str) -> None:
+        with anyio.CancelScope() as scope:
+            if self._random.random() < 0.5:
+                scope.deadline = anyio.current_time() + self._random.uniform(0.0, 0.2)
+            await self.talk(user)
+
+    async def talk(self, user: str) -> None:
+        shown = [version for whose, version in self._world.shown if whose == user]
+        at_least = self._random.choice(shown) if shown and self._random.random() < 0.4 else 0
+        async with self._session(user, at_least) as session:
+            for _ in range(self._random.randint(0, 3)):
+                await self._change(session, user)
+                self._look(session, user)
+            if self._random.random() < 0.15:
+                await self._wait_for_the_origin(session, user)
+            self._look(session, user)
+
+    @asynccontextmanager
+    async def _session(self, user: str, at_least: int) -> AsyncIterator[Session]:
+        began = true_time()
+        session = self._memory.session(user, at_least=at_least)
+        opened = False
+        try:
+            async with session:
+                opened = True
+                self._got(user, began, session.opened_with, session.snapshot, at_least, session.session_id)
+                try:
+                    yield session
+                finally:
+                    began = true_time()
+        except Exception as error:
+            self._add(Broke, user, began, error=f"{type(error).__name__}: {error}")
+        finally:
+            if opened:
+                self._add(Left, user, began, session=session.session_id, durable=session.durable, ended=session.ended)
+
+    async def _change(self, session: Session, user: str) -> None:
+        if self._random.random() < 0.7:
+            await anyio.sleep(self._random.choice((0.0, 0.01, 0.3, 3.0)))
+        text = f"text {next(_said)}"
+        match self._random.randint(0, 19):
+            case 0:
+                text = f"{POISON} {text}"
+                session.remember(text)
+            case 1:
+                text = f"{REFUSED} {text}"
+                session.remember(text)
+            case 2 | 3 | 4 | 5:
+                session.add_message("user", text, at=datetime.fromtimestamp(true_time(), UTC))
+            case 6:
+                session.set_name(text)
+                return
+            case 7:
+                session.remember("it rains")
+                session.forget("it rains")
+                return
+            case _:
+                session.remember(text)
+        if session.ended:
+            return
+        change = next(reversed(session._view.own.values()))
+        self._add(
+            Made,
+            user,
+            true_time(),
+            session=session.session_id,
+            id=change.id,
+            form="message" if isinstance(change, MessageAdded) else "fact",
+            text=text,
+            base=change.base,
+            started=change.session_started,
+        )
+
+    def _look(self, session: Session, user: str) -> None:
+        self._add(
+            Saw,
+            user,
+            true_time(),
+            session=session.session_id,
+            version=session.snapshot.version,
+            texts=texts_of(session.snapshot),
+            ended=session.ended,
+        )
+
+    async def _wait_for_the_origin(self, session: Session, user: str) -> None:
+        began = true_time()
+        with anyio.move_on_after(10):
+            try:
+                version = await session.committed()
+            except (NotCommittedError, StoreError):
+                return
+            self._add(WasCommitted, user, began, session=session.session_id, version=version)
+            if self._process.alive:
+                self._world.shown.append((user, version))
+
+    async def warm(self, user: str) -> None:
+        began = true_time()
+        read = await self._memory.warm(user, timeout=self._random.choice((0.01, 0.5, 5.0)))
+        self._got(user, began, read, read.snapshot)
+
+    async def delete(self, user: str) -> None:
+        began = true_time()
+        try:
+            receipt = await self._memory.delete_user(user)
+        except StoreError:
+            return
+        cleared = frozenset(store.store for store in receipt.stores if store.cleared)
+        self._add(Deleted, user, began, version=receipt.version, cleared=cleared)
+
+    def _got(
+        self, user: str, began: float, read: Read, snapshot: Snapshot, at_least: int = 0, session: str = ""
+    ) -> None:
+        self._add(
+            Got,
+            user,
+            began,
+            status=read.status,
+            tier=read.tier,
+            version=read.snapshot.version,
+            erased_at=snapshot.erased_at,
+            erased_time=snapshot.erased_time,
+            exists=snapshot.exists,
+            texts=texts_of(snapshot),
+            at_least=at_least,
+            session=session,
+        )
+
+    def _add(self, kind: Callable[..., Event], user: str, began: float, **fields: object) -> None:
+        process = self._process
+        if process.alive:
+            host = process.host
+            self._world.history.add(
+                kind(
+                    at=true_time(),
+                    began=began,
+                    process=process.name,
+                    host=host.name,
+                    region=host.region.name,
+                    user=user,
+                    **fields,
+                )
+            )
