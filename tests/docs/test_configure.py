@@ -1,0 +1,111 @@
+"""The configuration that is shown is read, names every setting, and its grants are enough."""
+
+import re
+import tomllib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner
+from msgspec import Struct
+
+from edgememory import ConfigError, EdgeMemory, Policy, UserKey
+from edgememory.cli import main
+from edgememory.config import CacheConfig, Config, OriginConfig, OutboxConfig, config_from_env, read_config
+from edgememory.stores.postgres import PostgresPrimary
+from edgememory.testing.talk import Talk
+from tests.docs.fences import ROOT, fences
+from tests.raw_postgres import raw_connection
+
+PAGE = "docs/how-to/configure.md"
+[TOML] = fences(PAGE, "toml")
+[GRANTS] = fences(PAGE, "sql")
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://geneva.example/edgememory")
+    monkeypatch.setenv("EDGE_REDIS_URL", "redis://cache.sjc.example:6379/0")
+    path = tmp_path / "edgememory.toml"
+    path.write_text(TOML, encoding="utf-8")
+    return path
+
+
+def test_the_file_is_read_as_the_page_says(file: Path) -> None:
+    config = read_config(file, region="sjc")
+    assert config.origin == OriginConfig(dsn="postgresql://geneva.example/edgememory")
+    assert config.caches == (CacheConfig(type="redis", url="redis://cache.sjc.example:6379/0", region="sjc"),)
+    assert config.namespace == "default"
+    assert config.policy == Policy()
+    assert [cache.name for cache in read_config(file, region="fra").caches] == ["redis-fra"]
+    assert read_config(file, region="nrt").caches == ()
+    EdgeMemory.from_config(file, region="sjc")
+
+
+def test_the_file_names_every_setting() -> None:
+    shown = tomllib.loads(TOML)
+    assert _missing(Config, shown) == set()
+    assert _missing(OriginConfig, shown["origin"]) == set()
+    assert _missing(OutboxConfig, shown["outbox"]) == set()
+    assert _missing(CacheConfig, shown["caches"][0]) == set()
+    assert _missing(Policy, shown["policy"]) == set()
+
+
+def _missing(settings: type[Struct], shown: dict[str, object]) -> set[str]:
+    return set(settings.__struct_fields__) ^ set(shown)
+
+
+def test_the_agent_must_know_its_region(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("EDGEMEMORY_REGION", "FLY_REGION"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(ConfigError, match="EDGEMEMORY_REGION"):
+        read_config(file)
+    monkeypatch.setenv("FLY_REGION", "fra")
+    assert read_config(file).caches[0].region == "fra"
+    monkeypatch.setenv("EDGEMEMORY_REGION", "sjc")
+    assert read_config(file).caches[0].region == "sjc"
+
+
+def test_the_variables_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = (ROOT / PAGE).read_text(encoding="utf-8").split("## Without a file")[1].split("\n## ")[0]
+    variables = re.findall(r"^\| `(EDGEMEMORY_\w+)`", table, re.MULTILINE)
+    for variable in variables:
+        monkeypatch.setenv(variable, "true" if variable.endswith("DISK") else variable.lower())
+    config = config_from_env()
+    assert config.origin.dsn == "edgememory_origin_dsn"
+    assert config.outbox.path == "edgememory_outbox_path"
+    assert [cache.url for cache in config.caches] == ["edgememory_redis_url"]
+    assert config.namespace == "edgememory_namespace"
+
+
+@pytest.mark.parametrize("line", [line for block in fences(PAGE, "console") for line in block.splitlines()])
+def test_the_commands_are_there(line: str) -> None:
+    name, *options = line.removeprefix("$ edgememory ").split()
+    shown = CliRunner().invoke(main, [name, "--help"])
+    assert shown.exit_code == 0
+    assert all(option in shown.output for option in options if option.startswith("--"))
+
+
+@pytest.fixture
+async def agents_dsn(migrated_database: str) -> AsyncIterator[str]:
+    """A role that may do what the page grants, and no more."""
+    role, password = f"agent_{uuid4().hex}", uuid4().hex
+    async with raw_connection(migrated_database) as connection:
+        await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        await connection.execute(GRANTS.replace("TO agent;", f"TO {role};"))
+        yield re.sub(r"//[^@]+@", f"//{role}:{password}@", migrated_database)
+        await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.mark.anyio
+async def test_the_granted_privileges_are_enough(agents_dsn: str) -> None:
+    store, user = PostgresPrimary(agents_dsn), UserKey("default", "user-42")
+    try:
+        talk = Talk(base=0)
+        await store.commit(user, [talk.says("Hello."), talk.remembers("Lives in Lisbon")])
+        assert (await store.get(user)).snapshot.facts[0].text == "Lives in Lisbon"
+        assert len((await store.get_messages(user)).items) == 1
+        assert (await store.delete(user)).snapshot.is_tombstone
+    finally:
+        await store.aclose()

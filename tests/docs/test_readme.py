@@ -1,0 +1,64 @@
+"""The README's ten lines are typed and run; so are the examples."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from edgememory import EdgeMemory
+from tests.docs.fences import ROOT, fences
+
+[CODE] = fences("README.md", "python")
+[COMMANDS] = fences("README.md", "sh")
+
+
+def test_the_ten_lines_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    memory, names = EdgeMemory.in_memory(), dict[str, object]()
+    monkeypatch.setattr(EdgeMemory, "from_config", lambda path: memory)
+    exec(CODE, names)
+    main = cast(Callable[[], Awaitable[None]], names["main"])
+    answer = cast(Callable[[EdgeMemory, str], Awaitable[None]], names["answer"])
+
+    async def twice() -> None:
+        await main()
+        async with EdgeMemory.in_memory() as memory:
+            await answer(memory, "user-42")
+            assert "Lives in Lisbon" not in capsys.readouterr().out
+            await answer(memory, "user-42")
+            assert "Lives in Lisbon" in capsys.readouterr().out
+
+    asyncio.run(twice())
+    assert memory.counters.changes_made == 2
+
+
+def test_there_are_ten_lines_of_it() -> None:
+    lines = [line for line in CODE.splitlines() if line and not line.strip().startswith("#")]
+    assert len(lines) <= 11
+
+
+@pytest.mark.timeout(300)  # mypy without its cache
+def test_what_is_shown_is_typed(tmp_path: Path) -> None:
+    agent, _, *scripts = fences("docs/how-to/test-your-agent.md", "python")
+    files = []
+    for number, code in enumerate([CODE, agent, *scripts]):
+        files.append(tmp_path / f"shown_{number}.py")
+        files[-1].write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--no-error-summary", *files, ROOT / "examples" / "quickstart.py"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_commands_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in COMMANDS.splitlines():
+        target = line.removeprefix("make ").split()[0]
+        assert f"\n{target}:" in makefile
