@@ -95,9 +95,9 @@ class Delivery:
 
     async def drained(self) -> None:
         """Wait until nothing is left that this process can deliver now, or a delivery fails."""
-        self._idle = anyio.Event()
+        idle = self._idle
         self.wake()
-        await self._idle.wait()
+        await idle.wait()
 
     async def run(self) -> None:
         """Deliver for ever; begins by adopting what earlier processes left."""
@@ -110,6 +110,7 @@ class Delivery:
                 failures += 1
                 expected = isinstance(error, EdgeMemoryError)
                 _log.warning("cannot look into the outbox: %s", error, exc_info=not expected)
+                self._say_idle()
                 await anyio.sleep(backoff(failures))
                 continue
             failures = 0
@@ -117,8 +118,9 @@ class Delivery:
                 self._held += 1
                 self._background.start(self._deliver, claim)
             if not claims:
-                if self._held == 0:
-                    self._idle.set()
+                # Whoever has woken this meanwhile may have appended what the claim was too early to see.
+                if self._held == 0 and not self._wanted.is_set():
+                    self._say_idle()
                 with anyio.move_on_after(self._policy.poll * random.uniform(0.8, 1.2)):
                     await self._wanted.wait()
 
@@ -164,9 +166,7 @@ class Delivery:
                 rest.append(change)
                 continue
             try:
-                await self._commit(claim, (change,))
-            except StoreRejectedError as error:
-                await self._reject(claim, change, error)
+                await self._commit_or_bury(claim, change)
             except EdgeMemoryError as error:
                 self._failed(claim.user, error)
                 rest.append(change)
@@ -186,15 +186,24 @@ class Delivery:
         self._counters.changes_delivered += len(taken) - len(committed.dropped)
         self._succeeded(Settled(claim.user, committed.dropped, committed.refused))
 
-    async def _reject(self, claim: Claim, change: Change, error: StoreRejectedError) -> None:
-        """Bury *change*, then raise the version: no cache may go on showing what was refused."""
-        _log.error("the origin refuses change %s, now a dead letter: %s", change.id, error)
-        await self._outbox.reject(claim, (change.id,), str(error))
-        self._counters.changes_rejected += 1
-        committed = await self._ask_origin(claim.user, ())
-        await self._publish(claim.user, committed.entry, settled={change.id})
+    async def _commit_or_bury(self, claim: Claim, change: Change) -> None:
+        try:
+            await self._commit(claim, (change,))
+        except StoreRejectedError as error:
+            await self._raise_version(claim, change)
+            _log.error("the origin refuses change %s, now a dead letter: %s", change.id, error)
+            await self._outbox.reject(claim, (change.id,), str(error))
+            self._counters.changes_rejected += 1
+            self._succeeded(Settled(claim.user, (), (Refused(change.id, str(error)),)))
+
+    async def _raise_version(self, claim: Claim, refused: Change) -> None:
+        """Offer an entry that is newer than any that shows *refused*: no cache may go on showing it."""
+        try:
+            committed = await self._ask_origin(claim.user, ())
+        except StoreRejectedError:
+            return  # The origin takes nothing of this user, so it has no entry to offer either.
+        await self._publish(claim.user, committed.entry, settled={refused.id})
         await self._outbox.ack(claim, (), committed.entry.snapshot.version)
-        self._succeeded(Settled(claim.user, (), (Refused(change.id, str(error)),)))
 
     async def _ask_origin(self, user: UserKey, changes: Sequence[Change]) -> Committed:
         with store_timeout(self._policy.commit_timeout, store="origin", operation="commit"):
@@ -209,10 +218,14 @@ class Delivery:
         rest = [change for change in waiting if change.id not in settled]
         await self._offer(user, overlay(entry, rest, now=self._now()))
 
+    def _say_idle(self) -> None:
+        self._idle.set()
+        self._idle = anyio.Event()
+
     def _failed(self, user: UserKey, error: EdgeMemoryError) -> None:
         self._failures[user] = self._failures.get(user, 0) + 1
         self._counters.delivery_failures += 1
-        self._idle.set()
+        self._say_idle()
         if isinstance(error, StoreBlockedError):
             if self.blocked is None:
                 _log.error("delivery is blocked until somebody acts: %s", error)
