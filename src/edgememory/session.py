@@ -184,7 +184,7 @@ class Session:
         if not runtime.writer.submit(self._user, change):
             self._overflowed = True
             runtime.counters.changes_overflowed += 1
-            _log.error("a change was refused: the outbox has fallen behind and the queue to it is full")
+            _log.error("a change was lost: the queue to the outbox is full, or the memory was closed")
             return
         runtime.counters.changes_made += 1
         view.make(change)

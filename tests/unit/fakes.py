@@ -50,7 +50,7 @@ class Switch:
         if self._open is not None:
             await self._open.wait()
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
 
 
 class FakeOutbox(MemoryOutbox):

@@ -32,7 +32,7 @@ class OutboxWriter:
         self._written = anyio.Event()
 
     def submit(self, user: UserKey, change: Change) -> bool:
-        """Queue *change*, if the queue has room; say whether it had."""
+        """Queue *change*, if the queue has room and `run` has not ended; say whether it was queued."""
         size = len(msgspec.json.encode(change))
         if size > self._room:
             return False
@@ -58,13 +58,16 @@ class OutboxWriter:
     async def run(self) -> None:
         """Append for ever. A failure is tried again, with backoff; one user's does not hold up the others'."""
         failures = 0
-        while True:
-            await self._submitted.wait()
-            self._submitted = anyio.Event()
-            failures = 0 if await self._append_all() else failures + 1
-            if failures:
-                await anyio.sleep(backoff(failures))
-                self._submitted.set()
+        try:
+            while True:
+                await self._submitted.wait()
+                self._submitted = anyio.Event()
+                failures = 0 if await self._append_all() else failures + 1
+                if failures:
+                    await anyio.sleep(backoff(failures))
+                    self._submitted.set()
+        finally:
+            self._room = 0  # A framework's last event may come after the end: it must be refused, not lost in silence.
 
     async def _append_all(self) -> bool:
         complete = True

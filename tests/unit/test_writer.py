@@ -1,0 +1,120 @@
+"""The queue before the outbox, in virtual time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+import trio.testing
+
+from edgememory.changes import Change
+from edgememory.errors import OutboxFullError, StoreBlockedError
+from edgememory.outbox.backoff import LONGEST
+from edgememory.outbox.writer import OutboxWriter
+from edgememory.testing.talk import Talk
+from tests.unit.fakes import ANNA, BERT, FakeOutbox
+
+BROKEN = StoreBlockedError("the disk is full", store="outbox", operation="append")
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+@pytest.fixture
+def outbox() -> FakeOutbox:
+    return FakeOutbox()
+
+
+@asynccontextmanager
+async def running(writer: OutboxWriter) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as group:
+        group.start_soon(writer.run)
+        yield
+        group.cancel_scope.cancel()
+
+
+def said(text: str = "hello") -> Change:
+    return Talk().says(text)
+
+
+async def test_what_was_submitted_becomes_durable_in_order(outbox: FakeOutbox) -> None:
+    writer = OutboxWriter(outbox)
+    changes = [said() for _ in range(5)]
+    async with running(writer):
+        assert all(writer.submit(ANNA, change) for change in changes)
+        assert writer.queued(ANNA) == changes
+        assert writer.behind
+        await writer.written()
+    assert (await outbox.pending(ANNA)).changes == tuple(changes)
+    assert writer.queued(ANNA) == []
+    assert not writer.behind
+
+
+async def test_what_arrives_during_one_append_goes_with_the_next(outbox: FakeOutbox) -> None:
+    writer = OutboxWriter(outbox)
+    async with running(writer):
+        outbox.switch.hang()
+        writer.submit(ANNA, said())
+        await anyio.sleep(1)
+        for _ in range(5):
+            writer.submit(ANNA, said())
+        outbox.switch.heal()
+        await writer.written()
+    assert outbox.switch.asked == ["append", "append"]
+    assert len((await outbox.pending(ANNA)).changes) == 6
+
+
+async def test_the_queue_is_bounded_by_bytes_and_has_room_again(outbox: FakeOutbox) -> None:
+    size = len(msgspec.json.encode(said()))
+    writer = OutboxWriter(outbox, queue_bytes=3 * size)
+    async with running(writer):
+        outbox.switch.hang()
+        assert [writer.submit(user, said()) for user in (ANNA, BERT, ANNA, BERT)] == [True, True, True, False]
+        outbox.switch.heal()
+        await writer.written()
+        outbox.switch.hang()
+        assert [writer.submit(ANNA, said()) for _ in range(4)] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("error", [BROKEN, OutboxFullError("full"), RuntimeError("a bug")])
+async def test_a_failure_is_tried_again_until_it_is_durable(outbox: FakeOutbox, error: Exception) -> None:
+    writer = OutboxWriter(outbox)
+    async with running(writer):
+        outbox.switch.fail(error)
+        writer.submit(ANNA, said())
+        await anyio.sleep(3600)
+        assert writer.behind
+        assert 3600 / LONGEST <= len(outbox.switch.asked) <= 2 * 3600 / LONGEST + 20
+        outbox.switch.heal()
+        await writer.written()
+    assert len((await outbox.pending(ANNA)).changes) == 1
+
+
+async def test_one_user_s_failure_holds_up_no_other(outbox: FakeOutbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = outbox.append
+
+    async def all_but_anna(user: Any, changes: Any) -> None:
+        if user == ANNA:
+            raise BROKEN
+        await append(user, changes)
+
+    monkeypatch.setattr(outbox, "append", all_but_anna)
+    writer = OutboxWriter(outbox)
+    async with running(writer):
+        writer.submit(ANNA, said())
+        writer.submit(BERT, said())
+        await writer.written(BERT)
+        assert anyio.current_time() == 0
+        assert writer.queued(ANNA)
+        assert not writer.queued(BERT)
+
+
+async def test_a_writer_that_has_ended_takes_nothing(outbox: FakeOutbox) -> None:
+    writer = OutboxWriter(outbox)
+    async with running(writer):
+        await anyio.sleep(0)
+    assert not writer.submit(ANNA, said())
