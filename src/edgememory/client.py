@@ -78,7 +78,7 @@ class EdgeMemory:
 
     @classmethod
     def from_env(cls, *, region: str | None = None) -> Self:
-        """Read the environment: see `config_from_env` for the variables.
+        """Read `EDGEMEMORY_ORIGIN_DSN`, `_OUTBOX_PATH`, `_OUTBOX_DURABLE_DISK`, and, if set, `_REDIS_URL`, `_NAMESPACE`.
 
         Raises:
             ConfigError: names the variable and says what it must be.
@@ -152,7 +152,10 @@ class EdgeMemory:
     # Looking things up
 
     async def get_profile(self, user_id: str, *, timeout: float = 0.5) -> Snapshot:
-        """Return the user's snapshot, as a session would see it first; empty if nothing can be learned in time."""
+        """Return the user's snapshot from the nearest tier that may answer; empty if nothing can be learned in time.
+
+        A session shows more: what waits in the outbox is laid over it there, and not here.
+        """
         user, runtime = check_user(self._namespace, user_id), self._opened()
         return (await runtime.tiered.read(user, timeout=timeout)).snapshot
 
