@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from operator import attrgetter
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import anyio
@@ -102,3 +103,14 @@ def _message(row: asyncpg.Record) -> Message:
 
 def _id(value: UUID | None) -> str:
     return "" if value is None else str(value)
+
+
+@asynccontextmanager
+async def plain_role(raw: asyncpg.Connection, dsn: str) -> AsyncIterator[tuple[str, str]]:
+    """Make a role without any right, and give its name and its dsn."""
+    name = f"role_{uuid4().hex}"
+    await raw.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+    try:
+        yield name, urlsplit(dsn)._replace(netloc=f"{name}:secret@{urlsplit(dsn).netloc.rpartition('@')[2]}").geturl()
+    finally:
+        await raw.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")

@@ -1,7 +1,7 @@
 """Postgres as the origin: the database that orders all writes."""
 
 try:
-    from edgememory.stores.postgres.migrate import Applied, migrate
+    from edgememory.stores.postgres.migrations import Applied, migrate
     from edgememory.stores.postgres.primary import PostgresPrimary
 except ModuleNotFoundError as error:
     if error.name != "asyncpg":

@@ -54,6 +54,10 @@ BEGIN
             VALUES ($1, $2, $3, change ->> 'session_id', change ->> 'text')
             ON CONFLICT DO NOTHING;
         WHEN 'name_set' THEN
+            -- The table's own check would not see a name that loses to a newer one.
+            IF octet_length(change ->> 'name') NOT BETWEEN 1 AND 512 THEN
+                RAISE 'a name is 1 to 512 bytes' USING ERRCODE = 'check_violation';
+            END IF;
             UPDATE edgememory.users u SET name = change ->> 'name', name_id = $3
             WHERE u.namespace = $1 AND u.user_id = $2 AND (u.name_id IS NULL OR u.name_id < $3);
         WHEN 'preference_set' THEN

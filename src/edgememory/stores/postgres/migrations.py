@@ -10,7 +10,7 @@ from msgspec import Struct
 from edgememory.errors import StoreBlockedError
 from edgememory.stores.postgres.errors import postgres_errors
 
-_OLDEST_SERVER = 16
+OLDEST_SERVER = 16
 _LOCK = 0x656467656D656D  # "edgemem"
 
 _PREPARE = """
@@ -69,8 +69,8 @@ async def migrate(dsn: str) -> list[Applied]:
 
 async def _migrate(connection: "asyncpg.Connection[asyncpg.Record]", wanted: Sequence[Migration]) -> list[Applied]:
     version = connection.get_server_version()
-    if version.major < _OLDEST_SERVER:
-        raise _refused(f"the server is Postgres {version.major}; edgememory needs {_OLDEST_SERVER} or later")
+    if version.major < OLDEST_SERVER:
+        raise _refused(f"the server is Postgres {version.major}; edgememory needs {OLDEST_SERVER} or later")
     applied: list[Applied] = []
     for migration in wanted:
         async with connection.transaction():
