@@ -148,11 +148,24 @@ async def test_a_new_file_is_on_the_disk_before_anything_is_written_to_it(
     await outbox.aclose()
 
 
-def test_every_commit_is_synced(path: Path) -> None:
-    # No crash of a process can tell: only a power cut could, or the setting itself.
-    with closing(file_database.open_writer(path)) as connection:
-        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+async def test_what_is_appended_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No crash of a process can tell: only a power cut could, or the statements themselves.
+    statements: list[str] = []
+    connect = file_database.sqlite3.connect
+
+    def traced(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        connection = connect(*args, **kwargs)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr(file_database.sqlite3, "connect", traced)
+    outbox = FileOutbox(path)
+    await outbox.claim(lease=1.0, limit=1)
+    await outbox.append(ANNA, [said()])
+    modes = [statement for statement in statements if "synchronous" in statement or "journal_mode" in statement]
+    assert "PRAGMA journal_mode = WAL" in modes
+    assert modes[-1] == "PRAGMA synchronous = FULL"
+    await outbox.aclose()
 
 
 async def test_a_full_disk_is_blocked_and_heals(path: Path, outbox: FileOutbox) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from edgememory.errors import StoreBlockedError, StoreError, StoreUnavailableError
 from edgememory.outbox.file_sql import FORMAT, SCHEMA
@@ -37,6 +37,10 @@ _ERRORS: dict[int, tuple[type[StoreError], str]] = {
 
 T = TypeVar("T")
 
+Sync = Literal["FULL", "NORMAL"]
+"""FULL is on the disk when it is committed. NORMAL survives a crash of the process, not one of the machine, which may
+take back the last commits, in their order: right for what may be done again."""
+
 
 @contextmanager
 def sqlite_translated(operation: str) -> Generator[None]:
@@ -63,9 +67,9 @@ def open_writer(path: Path) -> Connection:
     try:
         _check_format(connection, path)
         _use_wal(connection)
-        connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         transaction(connection, _make_schema)
+        connection.execute("PRAGMA busy_timeout = 0")  # from here on `_begin` waits
     except BaseException:
         connection.close()
         raise
@@ -79,9 +83,10 @@ def open_reader(path: Path) -> Connection:
     return connection
 
 
-def transaction(connection: Connection, work: Callable[[Connection], T]) -> T:
-    """Do all of *work*, or none of it."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: Connection, work: Callable[[Connection], T], *, sync: Sync = "FULL") -> T:
+    """Do all of *work*, or none of it; see `Sync`."""
+    connection.execute(f"PRAGMA synchronous = {sync}")
+    _begin(connection)
     try:
         result = work(connection)
         connection.execute("COMMIT")
@@ -91,6 +96,20 @@ def transaction(connection: Connection, work: Callable[[Connection], T]) -> T:
             connection.execute("ROLLBACK")
         raise
     return result
+
+
+def _begin(connection: Connection) -> None:
+    # SQLite's own waiting looks at ever longer intervals, up to 100 ms, for a lock that is held for one.
+    deadline = monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not would_wait(error) or monotonic() > deadline:
+                raise
+            sleep(0.001)
+        else:
+            return
 
 
 def _code(error: sqlite3.Error) -> int:
