@@ -78,7 +78,7 @@ class EdgeMemory:
 
     @classmethod
     def from_env(cls, *, region: str | None = None) -> Self:
-        """Read `EDGEMEMORY_ORIGIN_DSN`, `_OUTBOX_PATH`, `_OUTBOX_DURABLE_DISK`, and, if set, `_REDIS_URL`, `_NAMESPACE`.
+        """Read `EDGEMEMORY_ORIGIN_DSN`, `_OUTBOX_PATH`, `_OUTBOX_DURABLE_DISK`; if set, `_REDIS_URL`, `_NAMESPACE`.
 
         Raises:
             ConfigError: names the variable and says what it must be.

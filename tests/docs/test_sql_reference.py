@@ -20,7 +20,9 @@ FUNCTIONS = """
 
 @pytest.mark.anyio
 async def test_the_functions_are_there(migrated_database: str) -> None:
-    documented = {" ".join(signature.split()).removeprefix("edgememory.").replace("( ", "(") for signature in fences(PAGE, "text")}
+    documented = {
+        " ".join(signature.split()).removeprefix("edgememory.").replace("( ", "(") for signature in fences(PAGE, "text")
+    }
     async with raw_connection(migrated_database) as connection:
         assert documented <= {row[0] for row in await connection.fetch(FUNCTIONS)}
 
