@@ -115,7 +115,8 @@ class TieredStore:
         deadline = anyio.current_time() + timeout
         while True:
             flight = self._reads.running(user)
-            if own := flight is None or (flight.landed and not suits(flight.best)):
+            own = flight is None or (flight.landed and not (_looks_for_better(flight) and suits(flight.best)))
+            if flight is None or own:
                 flight = self._reads.start(user, lambda flight: self._load(flight, user, at_least))
             landed = await flight.wait(deadline)
             if own or not landed or suits(flight.best):
@@ -151,6 +152,9 @@ class TieredStore:
 
     def refresh(self, user: UserKey) -> None:
         """Start to ask the replica and the origin, unless that is under way. `on_newer` hears what they say."""
+        loading = self._reads.running(user)
+        if loading is not None and not loading.landed:
+            return  # its readers gave up waiting; it asks whoever there is to ask
         if self._refreshes.running(user) is None:
             self._refreshes.start(user, lambda _: refresh(self._tiers, user, self.hold))
 
@@ -182,12 +186,29 @@ class TieredStore:
         outcomes: dict[str, StoreError | None] = {}
 
         async def one(tier: CacheTier) -> None:
-            outcomes[tier.name] = await self._tiers.offer(tier, user, entry)
+            outcome = await self._tiers.offer(tier, user, entry)
+            outcomes[tier.name] = outcome if isinstance(outcome, StoreError) else None
+            if outcome is False:
+                await self._learn(user, tier)
 
         async with anyio.create_task_group() as group:
             for tier in self._tiers.caches:
                 group.start_soon(one, tier)
         return outcomes
+
+    async def _learn(self, user: UserKey, tier: CacheTier) -> None:
+        """Hold what a cache has that is newer: a deletion, perhaps, of which this process has not heard."""
+        try:
+            entry = await tier.get(user)
+        except StoreError:
+            return
+        if entry is not None:
+            self.hold(user, entry)
+
+
+def _looks_for_better(flight: Flight[Read]) -> bool:
+    """Landed with a stale answer, a load still asks. With another, it only fills: its answer gets older meanwhile."""
+    return flight.best is not None and flight.best.status == "stale"
 
 
 _ANSWERS: dict[Verdict, Status] = {Verdict.FRESH: "fresh", Verdict.STALE: "stale"}

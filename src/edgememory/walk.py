@@ -60,15 +60,17 @@ class Tiers:
     now: Callable[[], float]
     counters: Counters
 
-    async def offer(self, tier: CacheTier, user: UserKey, entry: Entry) -> StoreError | None:
-        """Put *entry* into one cache, newer wins. What goes wrong is returned: a cache may always forget."""
+    async def offer(self, tier: CacheTier, user: UserKey, entry: Entry) -> bool | StoreError:
+        """Put *entry* into one cache, newer wins, and say whether it stands.
+
+        What goes wrong is returned: a cache may always forget.
+        """
         keep = keep_for(entry, self.policy)
         try:
-            await tier.ask("put", lambda: tier.store.put(user, entry, keep=keep))
+            return await tier.ask("put", lambda: tier.store.put(user, entry, keep=keep))
         except StoreError as error:
             tier.counters.offers_failed += 1
             return error
-        return None
 
     async def offer_all(self, tiers: Sequence[CacheTier], user: UserKey, entry: Entry) -> None:
         """Offer *entry* to several caches at once."""
@@ -218,7 +220,8 @@ class Walk:
         match verdict:
             case Verdict.FRESH | Verdict.STALE:
                 self._candidate = _newer(self._candidate, found)
-                self._hold(self._user, self._candidate.entry)
+                if found.tier != NEAR:  # process memory cannot confirm itself
+                    self._hold(self._user, found.entry)
             case Verdict.BEHIND | Verdict.EXPIRED:
                 self._best = _newer(self._best, found)
             case Verdict.GONE:
