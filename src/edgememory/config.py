@@ -4,23 +4,27 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from edgememory.errors import ConfigError
+from edgememory.errors import ConfigError, InvalidInputError
 from edgememory.freshness import Policy
+from edgememory.limits import LIMITS, check_text
 
 _Seconds = Annotated[float, Meta(gt=0)]
 _Count = Annotated[int, Meta(ge=1)]
+_PostgresUrl = Annotated[str, Meta(pattern="^postgres(ql)?://")]
+_RedisUrl = Annotated[str, Meta(pattern="^(rediss?|unix)://")]
+_Name = Annotated[str, Meta(min_length=1)]
 
 
 class OriginConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[origin]`: the Postgres that orders all writes."""
 
-    dsn: str
+    dsn: _PostgresUrl
     timeout: _Seconds = 2.0
     """Includes connecting, where no connection is open: seven round trips."""
     max_connections: _Count = 2
@@ -31,19 +35,19 @@ class OriginConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class CacheConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[[caches]]`: a cache of a region, nearest first."""
 
-    type: Literal["redis"]
-    url: str
-    name: str = "redis"
+    type: Annotated[str, Meta(pattern="^redis$")]
+    url: _RedisUrl
+    name: _Name = "redis"
     timeout: _Seconds = 0.05
-    region: str | None = None
+    region: _Name | None = None
     """Only agents of this region use it; all do if it is left out."""
 
 
 class OutboxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[outbox]`: where changes wait until the origin has them."""
 
-    type: Literal["file"]
-    path: str
+    type: Annotated[str, Meta(pattern="^file$")]
+    path: _Name
     durable_disk: bool = False
     """Says that the disk outlives the process, as a container's own does not."""
 
@@ -91,13 +95,35 @@ def config_from_env(*, region: str | None = None) -> Config:
     }
     if url := environment.get("EDGEMEMORY_REDIS_URL"):
         raw["caches"] = [{"type": "redis", "url": url}]
-    return _checked(raw, region, environment, where="the environment")
+    try:
+        return _checked(raw, region, environment, where="the environment")
+    except ConfigError as error:
+        raise ConfigError(_by_variable(str(error))) from error
+
+
+_VARIABLES = {
+    "`$.origin.dsn`": "EDGEMEMORY_ORIGIN_DSN",
+    "`$.outbox.path`": "EDGEMEMORY_OUTBOX_PATH",
+    "`$.outbox.durable_disk`": "EDGEMEMORY_OUTBOX_DURABLE_DISK",
+    "`$.caches[0].url`": "EDGEMEMORY_REDIS_URL",
+    "the environment: namespace": "the environment: EDGEMEMORY_NAMESPACE",
+}
+
+
+def _by_variable(message: str) -> str:
+    for setting, variable in _VARIABLES.items():
+        message = message.replace(setting, variable)
+    return message
 
 
 def _checked(raw: object, region: str | None, environment: Mapping[str, str], *, where: str) -> Config:
     try:
         config = msgspec.convert(raw, Config, strict=False)
     except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    try:
+        check_text("namespace", config.namespace, LIMITS.namespace)
+    except InvalidInputError as error:
         raise ConfigError(f"{where}: {error}") from error
     if not config.outbox.durable_disk:
         raise ConfigError(
