@@ -70,12 +70,14 @@ def test_the_agent_must_know_its_region(file: Path, monkeypatch: pytest.MonkeyPa
 def test_the_variables_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     table = (ROOT / PAGE).read_text(encoding="utf-8").split("## Without a file")[1].split("\n## ")[0]
     variables = re.findall(r"^\| `(EDGEMEMORY_\w+)`", table, re.MULTILINE)
+    scheme = {"EDGEMEMORY_ORIGIN_DSN": "postgres://", "EDGEMEMORY_REDIS_URL": "redis://"}
     for variable in variables:
-        monkeypatch.setenv(variable, "true" if variable.endswith("DISK") else variable.lower())
+        value = "true" if variable.endswith("DISK") else scheme.get(variable, "") + variable.lower()
+        monkeypatch.setenv(variable, value)
     config = config_from_env()
-    assert config.origin.dsn == "edgememory_origin_dsn"
+    assert config.origin.dsn == "postgres://edgememory_origin_dsn"
     assert config.outbox.path == "edgememory_outbox_path"
-    assert [cache.url for cache in config.caches] == ["edgememory_redis_url"]
+    assert [cache.url for cache in config.caches] == ["redis://edgememory_redis_url"]
     assert config.namespace == "edgememory_namespace"
 
 
