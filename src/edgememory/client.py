@@ -77,13 +77,13 @@ class EdgeMemory:
         return cls._of(read_config(path, region=region))
 
     @classmethod
-    def from_env(cls, *, region: str | None = None) -> Self:
+    def from_env(cls) -> Self:
         """Read `EDGEMEMORY_ORIGIN_DSN`, `_OUTBOX_PATH`, `_OUTBOX_DURABLE_DISK`; if set, `_REDIS_URL`, `_NAMESPACE`.
 
         Raises:
             ConfigError: names the variable and says what it must be.
         """
-        return cls._of(config_from_env(region=region))
+        return cls._of(config_from_env())
 
     @classmethod
     def _of(cls, config: Config) -> Self:

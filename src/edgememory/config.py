@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,6 +19,7 @@ _Count = Annotated[int, Meta(ge=1)]
 _PostgresUrl = Annotated[str, Meta(pattern="^postgres(ql)?://")]
 _RedisUrl = Annotated[str, Meta(pattern="^(rediss?|unix)://")]
 _Name = Annotated[str, Meta(min_length=1)]
+_S = TypeVar("_S", bound=Struct)
 
 
 class OriginConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,16 +69,29 @@ def read_config(path: str | os.PathLike[str], *, region: str | None = None) -> C
     Raises:
         ConfigError: names the setting, and says what it must be.
     """
+    return _checked(_resolved(_parsed(path), "", os.environ), region, os.environ, where=os.fspath(path))
+
+
+def read_origin(path: str | os.PathLike[str]) -> OriginConfig:
+    """Read `[origin]` alone: whoever needs no more is not asked for the environment variables of the rest.
+
+    Raises:
+        ConfigError: as `read_config`.
+    """
+    origin = _parsed(path).get("origin", {})
+    return _converted(_resolved(origin, "origin", os.environ), OriginConfig, where=f"{os.fspath(path)}, [origin]")
+
+
+def _parsed(path: str | os.PathLike[str]) -> dict[str, object]:
     try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration: {error}") from error
     except ValueError as error:
         raise ConfigError(f"{os.fspath(path)} is not valid TOML: {error}") from error
-    return _checked(_resolved(raw, "", os.environ), region, os.environ, where=os.fspath(path))
 
 
-def config_from_env(*, region: str | None = None) -> Config:
+def config_from_env() -> Config:
     """Read `EDGEMEMORY_ORIGIN_DSN`, `_OUTBOX_PATH`, `_OUTBOX_DURABLE_DISK`, and, if set, `_REDIS_URL`, `_NAMESPACE`.
 
     Raises:
@@ -96,7 +110,7 @@ def config_from_env(*, region: str | None = None) -> Config:
     if url := environment.get("EDGEMEMORY_REDIS_URL"):
         raw["caches"] = [{"type": "redis", "url": url}]
     try:
-        return _checked(raw, region, environment, where="the environment")
+        return _checked(raw, None, environment, where="the environment")
     except ConfigError as error:
         raise ConfigError(_by_variable(str(error))) from error
 
@@ -117,10 +131,7 @@ def _by_variable(message: str) -> str:
 
 
 def _checked(raw: object, region: str | None, environment: Mapping[str, str], *, where: str) -> Config:
-    try:
-        config = msgspec.convert(raw, Config, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    config = _converted(raw, Config, where=where)
     try:
         check_text("namespace", config.namespace, LIMITS.namespace)
     except InvalidInputError as error:
@@ -134,6 +145,13 @@ def _checked(raw: object, region: str | None, environment: Mapping[str, str], *,
     if len(set(names)) < len(names):
         raise ConfigError(f"{where}: each of [[caches]] needs a name of its own; these have {', '.join(names)}")
     return replace(config, caches=_of_region(config.caches, region, environment))
+
+
+def _converted(raw: object, kind: type[_S], *, where: str) -> _S:
+    try:
+        return msgspec.convert(raw, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _of_region(

@@ -59,4 +59,7 @@ async def _in_the_outbox(runtime: Runtime, user: UserKey, tombstone: Entry, now:
         return 0, Cleared(store="outbox", cleared=False, error=str(error))
     dropped = sum(not survives(change, tombstone.snapshot) for change in waiting)
     runtime.delivery.wake()
-    return dropped, Cleared(store="outbox", cleared=dropped == 0, effective_by=None if dropped else now)
+    if not dropped:
+        return 0, Cleared(store="outbox", cleared=True, effective_by=now)
+    why = f"{dropped} changes wait there; the origin drops them when they are delivered"
+    return dropped, Cleared(store="outbox", cleared=False, error=why)

@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import click
 
-from edgememory.config import read_config
+from edgememory.config import read_origin
 from edgememory.errors import ConfigError, StoreError
 from edgememory.stores.postgres import migrate
 
@@ -27,7 +27,7 @@ def command(config: Path | None) -> None:
 
 def _dsn(config: Path | None) -> str:
     if config is not None:
-        return read_config(config).origin.dsn
+        return read_origin(config).dsn
     dsn = os.environ.get("EDGEMEMORY_ORIGIN_DSN")
     if not dsn:
         raise ConfigError("no database: pass --config, or set EDGEMEMORY_ORIGIN_DSN to the primary's DSN")

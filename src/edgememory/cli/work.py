@@ -24,7 +24,8 @@ CLOSE_TIMEOUT = 5.0
 
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="The configuration; else the environment.")
-def command(config: Path | None) -> None:
+@click.option("--region", help="Whose caches to keep current; else EDGEMEMORY_REGION, else FLY_REGION.")
+def command(config: Path | None, region: str | None) -> None:
     """Deliver what waits in the outbox, until stopped.
 
     Adopts what ended agents have left, delivers it to the origin and shows it to the region's caches. SIGTERM or
@@ -32,7 +33,7 @@ def command(config: Path | None) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        anyio.run(work, config_from_env() if config is None else read_config(config))
+        anyio.run(work, config_from_env() if config is None else read_config(config, region=region))
     except EdgeMemoryError as error:
         raise click.ClickException(str(error)) from error
 

@@ -51,8 +51,10 @@ class OutboxWriter:
         return bool(self._queue)
 
     async def written(self, user: UserKey | None = None) -> None:
-        """Wait until all that was queued, of *user* or of everybody, is durable."""
-        while self._queue if user is None else user in self._queue:
+        """Wait until all that is queued now, of *user* or of everybody, is durable."""
+        users = tuple(self._queue) if user is None else (user,)
+        waiting = {(user, id) for user in users for id in self._queue.get(user, ())}
+        while waiting := {(user, id) for user, id in waiting if id in self._queue.get(user, ())}:
             await self._written.wait()
 
     async def run(self) -> None:
