@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -38,6 +39,9 @@ if os.fork() == 0:
     sys.stdin.read()
 os._exit(0)
 """
+
+
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and PR_SET_PDEATHSIG")
 
 
 class User:
@@ -105,6 +109,16 @@ def wait_until_stopped(folder: Path) -> None:
             pass
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def wait_until_ended(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        while True:
+            os.kill(pid, 0)
+
+
 def test_processes_share_one_server_and_the_last_one_stops_it(folder: Path, user: Callable[..., User]) -> None:
     first, second = user(), user()
     assert first.server() == second.server()
@@ -151,14 +165,31 @@ def test_a_forked_child_does_not_keep_the_server(folder: Path, user: Callable[..
     parent.leave()  # until now the child was waiting for the end of its input
 
 
+@only_linux
 def test_the_server_dies_with_its_supervisor(folder: Path, user: Callable[..., User]) -> None:
     postgres = user().server()
-    status = Path(f"/proc/{postgres}/stat")
-    if not status.exists():
-        pytest.skip("only Linux tells a process that its parent died")
-    supervisor = int(status.read_text().rpartition(")")[2].split()[1])
-    os.kill(supervisor, signal.SIGKILL)
-    wait_until_stopped(folder)
+    os.kill(parent_of(postgres), signal.SIGKILL)
+    try:
+        wait_until_stopped(folder)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(postgres, signal.SIGQUIT)
+
+
+@only_linux
+async def test_a_crashed_server_is_not_gone_before_its_last_process_is(folder: Path, user: Callable[..., User]) -> None:
+    async with embedded_postgres(folder) as postgres:
+        supervisor = parent_of(postgres.server.pid)
+        connection = await asyncpg.connect(postgres.dsn)
+        session = connection.get_server_pid()
+        os.kill(session, signal.SIGSTOP)
+        try:
+            os.kill(postgres.server.pid, signal.SIGKILL)
+            await asyncio.to_thread(wait_until_ended, supervisor)
+            assert is_running(folder)  # a second server on the same files must not start now
+        finally:
+            os.kill(session, signal.SIGCONT)
+            connection.terminate()
 
 
 async def test_a_crashed_server_is_started_again_by_the_next_open(folder: Path, user: Callable[..., User]) -> None:
