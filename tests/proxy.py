@@ -19,8 +19,8 @@ class Proxy:
         self.open = asyncio.Event()
         """Cleared, it lets connections in and passes nothing on."""
         self.open.set()
-        self.lose_answers = False
-        """Cut a connection when the server answers on it."""
+        self.lose_next_answer = False
+        """Cut everything when the server answers next, and carry on with whoever comes back."""
 
     def dsn(self, dsn: str) -> str:
         return dsn.replace(f":{self._target_port}/", f":{self.port}/") + "?sslmode=disable"
@@ -46,7 +46,8 @@ class Proxy:
         with suppress(OSError):
             while chunk := await source.read(65_536):
                 await self.open.wait()
-                if speaker == "server" and self.lose_answers:
+                if speaker == "server" and self.lose_next_answer:
+                    self.lose_next_answer = False
                     self.cut()
                     return
                 self.turns += speaker == "client" and spoken[-1] == "server"

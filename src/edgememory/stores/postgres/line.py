@@ -8,6 +8,8 @@ from asyncpg.prepared_stmt import PreparedStatement
 
 _CONNECT_TIMEOUT = 15.0
 _CLOSE_TIMEOUT = 1.0
+_STATEMENTS = 100
+"""asyncpg's own default; 0 makes every statement unnamed."""
 
 _IS_CROWDED = """
     SELECT sum(numbackends) >= 0.9 * (
@@ -65,13 +67,21 @@ class Line:
 
 async def open_line(dsn: str, *, prepared: Sequence[str], pooler: bool) -> Line:
     """Connect and prepare, so that the first use of each of the *prepared* costs one round trip."""
-    if pooler:
-        return Line(await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT, statement_cache_size=0), pooler=True)
-    line = Line(await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT), pooler=False)
+    line = Line(await _connected(dsn, statements=0 if pooler else _STATEMENTS), pooler=pooler)
     try:
-        for sql in prepared:
+        for sql in () if pooler else prepared:
             await line.prepare(sql)
     except BaseException:
         line.terminate()
         raise
     return line
+
+
+async def _connected(dsn: str, *, statements: int) -> "asyncpg.Connection[asyncpg.Record]":
+    try:
+        return await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT, statement_cache_size=statements)
+    except asyncpg.InterfaceError:
+        raise
+    except ValueError as error:
+        # What asyncpg lets through where a dsn is no dsn.
+        raise asyncpg.ClientConfigurationError(f"invalid dsn: {error}") from error
