@@ -50,6 +50,8 @@ async def work(config: Config) -> None:
                 delivery=DeliveryPolicy(concurrency=config.origin.max_connections),  # nobody reads here
                 close_timeout=CLOSE_TIMEOUT,
             )
+            depth = await parts.outbox.depth()
+            _log.info("delivering %d changes of %d users; dead letters: %d", depth.changes, depth.users, depth.dead)
             await stack.enter_async_context(memory)
             async with anyio.create_task_group() as group:
                 group.start_soon(_report, memory, parts.outbox)
@@ -63,11 +65,11 @@ async def work(config: Config) -> None:
 async def _report(memory: EdgeMemory, outbox: Outbox) -> None:
     """Say every minute how it goes."""
     while True:
+        await anyio.sleep(REPORT_EVERY)
         try:
             _log.info("%s", _state(memory, await outbox.depth()))
         except StoreError as error:
             _log.warning("cannot look into the outbox: %s", error)
-        await anyio.sleep(REPORT_EVERY)
 
 
 def _state(memory: EdgeMemory, depth: Depth) -> str:

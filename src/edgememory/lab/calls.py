@@ -7,7 +7,7 @@ import asyncpg
 from msgspec import Struct
 
 from edgememory.lab.people import NAMESPACE, Person
-from edgememory.lab.world import Agent, World
+from edgememory.lab.world import Agent
 from edgememory.walk import Status
 
 OPEN_TIMEOUT = 0.5
@@ -72,9 +72,9 @@ class Ledger:
             self.failures.append(f"{person.user_id}: left before it was durable")
         return Call(opened, left, said, as_expected=Expected(read.tier, read.status) == expected)
 
-    async def delivered(self, world: World) -> int:
+    async def delivered(self, dsn: str) -> int:
         """Count what was said and stands in the database exactly once, past all of edgememory's own code."""
-        connection = await asyncpg.connect(world.origin_dsn)
+        connection = await asyncpg.connect(dsn)
         try:
             rows = await connection.fetch(
                 "SELECT user_id, text FROM edgememory.messages WHERE namespace = $1", NAMESPACE

@@ -46,7 +46,7 @@ async def run(count: int, progress: Progress) -> tuple[Report, list[str]]:
         await stage.echo(-(-count // rounds))
         await scenarios.cold_new_process(stage, new_users)
         flight = await single_flight(stage)
-        delivered = await stage.ledger.delivered(world)
+        delivered = await stage.ledger.delivered(world.origin_dsn)
         report = Report(
             rtt_ms={REGION: TO_GENEVA * 1000},
             echo_ms={link: echo_waits(times) for link, times in stage.echoes.items()},
