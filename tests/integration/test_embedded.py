@@ -195,6 +195,7 @@ async def test_a_crashed_server_is_not_gone_before_its_last_process_is(folder: P
 async def test_a_crashed_server_is_started_again_by_the_next_open(folder: Path, user: Callable[..., User]) -> None:
     crashed = user().server()
     os.kill(crashed, signal.SIGKILL)
+    await asyncio.to_thread(wait_until_ended, crashed)
     async with embedded_postgres(folder) as postgres:
         assert postgres.server.pid != crashed
         connection = await asyncpg.connect(postgres.dsn)

@@ -117,11 +117,44 @@ async def test_every_echo_takes_a_round_trip(target: int) -> None:
     assert ROUND_TRIP <= echo.p50 <= echo.p99
 
 
-def test_connecting_costs_a_round_trip_before_the_first_byte(link: Link) -> None:
-    started = time.monotonic()
+def test_each_message_takes_a_round_trip_of_its_own(link: Link) -> None:
     with connect(link, echo=True) as connection:
-        echoed(connection, b"first")
-        assert time.monotonic() - started >= 2 * ROUND_TRIP
+        echoed(connection, b"connected")
+        connection.sendall(b"first")
+        time.sleep(ROUND_TRIP / 4)
+        sent = time.monotonic()
+        assert echoed(connection, b"second") == b"firsts"
+        assert connection.recv(5, socket.MSG_WAITALL) == b"econd"
+        assert time.monotonic() - sent >= ROUND_TRIP
+
+
+@pytest.fixture
+def connected() -> Iterator[tuple[socket.socket, socket.socket, float]]:
+    """Both ends of a new connection over a link, and when the client began to connect."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        link = Link("127.0.0.1", listener.getsockname()[1], round_trip=ROUND_TRIP)
+        started = time.monotonic()
+        with connect(link) as near, listener.accept()[0] as far:
+            yield near, far, started
+        link.close()
+
+
+def test_connecting_costs_a_round_trip_before_the_first_byte_of_a_client(
+    connected: tuple[socket.socket, socket.socket, float],
+) -> None:
+    near, far, started = connected
+    near.sendall(b"a")
+    far.recv(1)
+    assert time.monotonic() - started >= 1.5 * ROUND_TRIP
+
+
+def test_connecting_costs_as_much_before_the_first_byte_of_a_server(
+    connected: tuple[socket.socket, socket.socket, float],
+) -> None:
+    near, far, started = connected
+    far.sendall(b"a")
+    near.recv(1)
+    assert time.monotonic() - started >= 2 * ROUND_TRIP
 
 
 def test_a_target_that_refuses_resets_the_client() -> None:

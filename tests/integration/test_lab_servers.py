@@ -58,8 +58,9 @@ async def test_a_redis_with_maxmemory_becomes_full() -> None:
             fill(client)
 
 
-def test_a_redis_that_hangs_can_still_be_closed() -> None:
-    server = RedisServer()
+@pytest.mark.parametrize("kind", [RedisServer, PostgresServer])
+def test_a_server_that_hangs_can_still_be_closed(kind: type[RedisServer | PostgresServer]) -> None:
+    server = kind()
     server.start()
     os.kill(server.pid, signal.SIGSTOP)
     server.close()

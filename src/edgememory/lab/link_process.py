@@ -241,9 +241,7 @@ class Flow:
             self._connection.watch()
 
     def _append(self, when: float, chunk: bytes | None) -> None:
-        if self._queue:
-            when = max(when, self._queue[-1][0])
-        else:
+        if not self._queue:
             self._wire.at(when, self.release)
         self._queue.append((when, chunk))
 
