@@ -104,7 +104,7 @@ def test_many_small_messages_keep_their_order(link: Link) -> None:
 
 
 def test_reading_never_waits_for_the_delay(target: int) -> None:
-    # One chunk a round trip would take a quarter of an hour.
+    # One chunk a round trip would take a quarter of an hour. It is more than the link holds in flight, too.
     slow = Link("127.0.0.1", target, round_trip=1.0)
     content = bytes(100 << 20)
     assert exchange(slow, content)[:32] == hashlib.sha256(content).digest()
