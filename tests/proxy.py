@@ -16,6 +16,8 @@ class Proxy:
         self.connections = 0
         self.connected = asyncio.Event()
         self.turns = 0
+        self.sent = bytearray()
+        """What clients said."""
         self.open = asyncio.Event()
         """Cleared, it lets connections in and passes nothing on."""
         self.open.set()
@@ -50,6 +52,8 @@ class Proxy:
                     self.lose_next_answer = False
                     self.cut()
                     return
+                if speaker == "client":
+                    self.sent += chunk
                 self.turns += speaker == "client" and spoken[-1] == "server"
                 spoken[:] = [speaker]
                 sink.write(chunk)

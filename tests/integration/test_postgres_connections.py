@@ -88,6 +88,19 @@ async def test_a_warm_call_is_one_round_trip(migrated_database: str, proxy: Prox
             assert proxy.turns == before + 1
 
 
+async def test_behind_a_pooler_statements_have_no_name_and_keep_to_one_transaction(
+    migrated_database: str, proxy: Proxy
+) -> None:
+    """PgBouncer and Hyperdrive may send each transaction to another server."""
+    for pooler in (True, False):
+        del proxy.sent[:]
+        primary = PostgresPrimary(proxy.dsn(migrated_database), pooler=pooler)
+        await primary.get(USER)
+        await primary.aclose()
+        assert (b"__asyncpg_stmt" in proxy.sent) == (not pooler)
+        assert (proxy.sent.find(b"BEGIN") < proxy.sent.find(b"edgememory.get") < proxy.sent.find(b"COMMIT")) == pooler
+
+
 async def test_a_warm_primary_has_its_connection(migrated_database: str, proxy: Proxy) -> None:
     async with primary_on(proxy.dsn(migrated_database)) as primary:
         await primary.warm()
@@ -171,6 +184,8 @@ async def test_a_closed_primary_says_so_and_leaves_nothing(migrated_database: st
             await until(partial(number_is, raw, 2))
             await primary.aclose()
         await fails()
+        with pytest.raises(StoreUnavailableError):
+            await primary.warm()
         await until(partial(number_is, raw, 0))
 
 

@@ -120,6 +120,9 @@ class Connections:
         self._attempt_if_wanted()
 
     def _hand_over(self, line: Line) -> None:
+        if self._closed:
+            line.terminate()
+            return
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -158,6 +161,8 @@ class Connections:
 
     def _attempting(self) -> asyncio.Task[None]:
         # One attempt at a time: whoever waits behind it has its line after one query, sooner than one of his own.
+        if self._closed:
+            raise ConnectionError("the store was closed")
         if self._attempt is None:
             self._attempt = self._spawn(self._open_one())
         return self._attempt
