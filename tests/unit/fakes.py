@@ -58,6 +58,12 @@ class FakeOutbox(MemoryOutbox):
         super().__init__(now=now)
         self.switch = Switch()
 
+    def of_another_process(self) -> "FakeOutbox":
+        """Return one that holds the same, with a switch of its own."""
+        other = FakeOutbox(now=self._now)
+        other._boxes, other._dead = self._boxes, self._dead
+        return other
+
     async def append(self, user: UserKey, changes: Sequence[Change]) -> None:
         await self.switch.passed("append")
         await super().append(user, changes)
@@ -107,6 +113,10 @@ class FakeOrigin(InMemoryOrigin):
     async def delete(self, user: UserKey) -> Entry:
         await self.switch.passed("delete")
         return await super().delete(user)
+
+    async def commit_raw(self, user: UserKey, changes: Sequence[Change]) -> None:
+        """Commit past the switch, as another host does."""
+        await super().commit(user, changes)
 
     def texts(self, user: UserKey) -> list[str]:
         return [message.text for message in self.state(user).messages]
