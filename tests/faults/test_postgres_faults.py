@@ -12,7 +12,6 @@ from edgememory.errors import StoreBlockedError, StoreError, StoreRejectedError,
 from edgememory.lab.servers import PostgresServer
 from edgememory.models import UserKey
 from edgememory.stores.postgres import PostgresPrimary, migrate
-from edgememory.stores.postgres.errors import postgres_errors
 from edgememory.testing.talk import Talk
 from tests.proxy import proxy_to
 from tests.raw_postgres import plain_role, raw_connection, raw_state
@@ -236,32 +235,3 @@ async def test_forty_processes_share_a_server_for_twenty() -> None:
 async def says_done(process: anyio.abc.Process) -> None:
     assert process.stdout is not None
     assert await process.stdout.receive() == b"done\n"
-
-
-@pytest.mark.parametrize(
-    ("error", "ours"),
-    [
-        (asyncpg.DiskFullError, StoreBlockedError),
-        (asyncpg.IndexCorruptedError, StoreBlockedError),
-        (asyncpg.TooManyConnectionsError, StoreUnavailableError),
-        (asyncpg.OutOfMemoryError, StoreUnavailableError),
-        (asyncpg.CannotConnectNowError, StoreUnavailableError),
-        (asyncpg.AdminShutdownError, StoreUnavailableError),
-        (asyncpg.CrashShutdownError, StoreUnavailableError),
-        (asyncpg.DeadlockDetectedError, StoreUnavailableError),
-        (asyncpg.SerializationError, StoreUnavailableError),
-        (asyncpg.LockNotAvailableError, StoreUnavailableError),
-        (asyncpg.ConnectionDoesNotExistError, StoreUnavailableError),
-        (asyncpg.IdleInTransactionSessionTimeoutError, StoreUnavailableError),
-        (ConnectionResetError, StoreUnavailableError),
-        (TimeoutError, StoreUnavailableError),
-        (asyncpg.NumericValueOutOfRangeError, StoreRejectedError),
-        (asyncpg.CheckViolationError, StoreRejectedError),
-        (asyncpg.StatementTooComplexError, StoreRejectedError),
-    ],
-)
-def test_what_no_test_can_cause_is_in_the_table(error: type[Exception], ours: type[StoreError]) -> None:
-    with pytest.raises(ours) as caught, postgres_errors("commit"):
-        raise error("says why")
-    assert str(caught.value) == "postgres.commit: says why"
-    assert isinstance(caught.value.__cause__, error)

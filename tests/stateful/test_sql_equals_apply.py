@@ -17,7 +17,7 @@ from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.stores.postgres import PostgresPrimary
 from edgememory.testing import strategies
 from edgememory.testing.clock import ManualClock
-from edgememory.testing.origin_contract import REFUSED
+from edgememory.testing.refused import REFUSED
 from tests.raw_postgres import raw_connection, raw_state
 
 DELETE = "delete"

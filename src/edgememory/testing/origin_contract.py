@@ -2,9 +2,7 @@
 
 import random
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from typing import cast
 from uuid import uuid4
 
 import msgspec
@@ -14,47 +12,19 @@ from msgspec.structs import replace
 
 from edgememory.apply import apply
 from edgememory.changes import Change
-from edgememory.errors import InvalidInputError
 from edgememory.ids import next_id
 from edgememory.limits import LIMITS
-from edgememory.models import Committed, Entry, Message, Page, Role, Scalar, Snapshot, UserKey
+from edgememory.models import Committed, Entry, Snapshot, UserKey
 from edgememory.store import OriginStore
+from edgememory.testing.history_contract import HistoryContract
 from edgememory.testing.read_contract import ReadContract, everything
+from edgememory.testing.refused import REFUSED
 from edgememory.testing.talk import Talk
 
 _talk = Talk()
 
-REFUSED: dict[str, Change] = {
-    "no id": _talk.says("x", id=""),
-    "an id that is no UUID": _talk.says("x", id="1"),
-    "an id in capitals": _talk.says("x", id="01890A5D-AC96-774B-BCCE-B302099A8057"),
-    "an unknown role": _talk.says("x", role=cast(Role, "agent")),
-    "an empty message": _talk.says(""),
-    "a NUL": _talk.says("a\0b"),
-    "a NUL in metadata": _talk.says("x", metadata={"a": "\0"}),
-    "metadata that is not flat": _talk.says("x", metadata={"a": cast(Scalar, ["b"])}),
-    "metadata without a name": _talk.says("x", metadata={"": 1}),
-    "large metadata": _talk.says("x", metadata={"a": "x" * LIMITS.metadata}),
-    "a message that is too long": _talk.says("é" * (LIMITS.message // 2) + "x"),
-    "a session id that is too long": Talk("s" * (LIMITS.session_id + 1)).says("x"),
-    "an agent id that is too long": _talk.says("x", agent_id="a" * (LIMITS.agent_id + 1)),
-    "a time without a zone": _talk.says("x", at=datetime(2026, 1, 1)),  # noqa: DTZ001
-    "a year after the last": _talk.says("x", at=datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))),
-    "a year before the first": _talk.says("x", at=datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))),
-    "a fact that is too long": _talk.remembers("x" * (LIMITS.fact + 1)),
-    "too high an importance": _talk.remembers("x", importance=11),
-    "a negative importance": _talk.remembers("x", importance=-1),
-    "a name that is too long": _talk.is_called("x" * (LIMITS.name + 1)),
-    "an empty preference name": _talk.prefers("", 1),
-    "a preference name that is too long": _talk.prefers("x" * (LIMITS.preference_name + 1), 1),
-    "a preference that is too long": _talk.prefers("x", "x" * (LIMITS.preference_value + 1)),
-    "a preference that is no scalar": _talk.prefers("x", cast(Scalar, {})),
-    "a preference beyond 64 bits": _talk.prefers("x", 2**63),
-    "a summary that is too long": _talk.sums_up("x" * (LIMITS.summary + 1)),
-}
 
-
-class OriginContract(ReadContract):
+class OriginContract(HistoryContract, ReadContract):
     """Subclass it, with a fixture `store` and the hooks. Tests make their own users: databases may be shared."""
 
     @abstractmethod
@@ -225,73 +195,6 @@ class OriginContract(ReadContract):
         await store.commit(user, [_talk.remembers("Smokes"), _talk.forgets("Smokes")])
         assert b"Smokes" not in msgspec.json.encode(await self.raw_state(user))
 
-    async def test_history_keeps_messages_whole(self, store: OriginStore, user: UserKey) -> None:
-        text = "é" * LIMITS.message_in_snapshot
-        committed = await store.commit(user, [_talk.says(text, metadata={"a": 1, "b": None})])
-        (message,) = (await store.get_messages(user)).items
-        assert message == replace(committed.entry.snapshot.messages[0], text=text, metadata={"a": 1, "b": None})
-
-    async def test_what_a_caller_does_to_metadata_stays_with_the_caller(
-        self, store: OriginStore, user: UserKey
-    ) -> None:
-        change = _talk.says("x", metadata={"a": 1})
-        await store.commit(user, [change])
-        assert change.metadata is not None
-        change.metadata["a"] = 2
-        for _ in range(2):
-            (message,) = (await store.get_messages(user)).items
-            assert message.metadata == {"a": 1}
-            assert message.metadata is not None
-            message.metadata["a"] = 3
-
-    @pytest.mark.parametrize(("count", "pages"), [(0, [0]), (7, [7]), (10, [10]), (20, [10, 10]), (21, [10, 10, 1])])
-    async def test_history_comes_in_pages(
-        self, store: OriginStore, user: UserKey, count: int, pages: Sequence[int]
-    ) -> None:
-        changes = [_talk.says(str(place)) for place in range(count)]
-        await store.commit(user, changes)
-        found = [page async for page in _pages(store, user, limit=10)]
-        assert [len(page.items) for page in found] == pages
-        assert _texts(found) == [change.text for change in reversed(changes)]
-
-    async def test_new_messages_do_not_disturb_who_is_paging(self, store: OriginStore, user: UserKey) -> None:
-        changes = [_talk.says(str(place)) for place in range(25)]
-        await store.commit(user, changes)
-        found: list[Page[Message]] = []
-        async for page in _pages(store, user, limit=10):
-            found.append(page)
-            await store.commit(user, [_talk.says("new")])
-        assert _texts(found) == [change.text for change in reversed(changes)]
-
-    async def test_history_of_one_session(self, store: OriginStore, user: UserKey) -> None:
-        talks = [Talk(session_id) for session_id in ("s", "S", "s%", "s-1")]
-        await store.commit(user, [talk.says(f"{talk.session_id} {place}") for place in range(5) for talk in talks])
-        for talk in talks:
-            found = [page async for page in _pages(store, user, session_id=talk.session_id, limit=2)]
-            assert _texts(found) == [f"{talk.session_id} {place}" for place in (4, 3, 2, 1, 0)]
-
-    async def test_nobody_reads_anothers_history(self, store: OriginStore, user: UserKey) -> None:
-        await store.commit(user, [_talk.says("mine")])
-        others = [UserKey(user.namespace, user.user_id + "x"), UserKey(user.namespace + "x", user.user_id)]
-        for other in others:
-            assert (await store.get_messages(other)).items == ()
-            assert (await store.get_messages(other, session_id=_talk.session_id)).items == ()
-
-    @pytest.mark.parametrize("limit", [0, -1, 1001, True, cast(int, 1.5)])
-    async def test_a_bad_limit_is_refused(self, store: OriginStore, user: UserKey, limit: int) -> None:
-        with pytest.raises(InvalidInputError, match="limit"):
-            await store.get_messages(user, limit=limit)
-
-    @pytest.mark.parametrize("cursor", ["", "1", "01890A5D-AC96-774B-BCCE-B302099A8057", "\0", "'"])
-    async def test_a_bad_cursor_is_refused(self, store: OriginStore, user: UserKey, cursor: str) -> None:
-        with pytest.raises(InvalidInputError, match="cursor"):
-            await store.get_messages(user, cursor=cursor)
-
-    @pytest.mark.parametrize("session_id", ["", "a\0b", "\ud800", "s" * (LIMITS.session_id + 1)])
-    async def test_a_bad_session_id_is_refused(self, store: OriginStore, user: UserKey, session_id: str) -> None:
-        with pytest.raises(InvalidInputError, match="session_id"):
-            await store.get_messages(user, session_id=session_id)
-
     async def test_a_restore_raises_every_version(self, store: OriginStore, user: UserKey) -> None:
         before = (await store.commit(user, everything())).entry
         await self.raw_restored()
@@ -303,17 +206,3 @@ class OriginContract(ReadContract):
         assert (await store.commit(user, [])).entry.snapshot.version == absent.version + 1
         await self.raw_restored()
         assert (await store.get(user)).snapshot.version >= absent.version + 2**32
-
-
-async def _pages(
-    store: OriginStore, user: UserKey, *, session_id: str | None = None, limit: int
-) -> AsyncIterator[Page[Message]]:
-    page = await store.get_messages(user, session_id=session_id, limit=limit)
-    yield page
-    while page.cursor is not None:
-        page = await store.get_messages(user, session_id=session_id, cursor=page.cursor, limit=limit)
-        yield page
-
-
-def _texts(pages: Iterable[Page[Message]]) -> list[str]:
-    return [message.text for page in pages for message in page.items]

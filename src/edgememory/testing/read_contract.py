@@ -82,12 +82,14 @@ class ReadContract(ABC):
         summaries = [talk.sums_up(f"summary {place}") for place in places]
         facts = [talk.remembers(f"fact {place}", importance=place % 3) for place in places]
         gone = [talk.forgets(f"gone {place}") for place in places]
-        await self.raw_commit(user, [*messages, *summaries, *facts, *gone])
+        used = talk.uses("fact 0")
+        await self.raw_commit(user, [*messages, *summaries, *facts, used, *gone])
         snapshot = (await read(store, user)).snapshot
         assert [m.text for m in snapshot.messages] == [m.text for m in messages[-LIMITS.messages :]]
         assert [s.text for s in snapshot.summaries] == [s.text for s in summaries[-LIMITS.summaries :]]
-        best = sorted(facts, key=lambda fact: (fact.importance, fact.id), reverse=True)[: LIMITS.facts]
-        assert [f.text for f in snapshot.facts] == [f.text for f in best]
+        said_or_used = {fact.id: fact.id for fact in facts} | {facts[0].id: used.id}
+        best = sorted(facts, key=lambda fact: (fact.importance, said_or_used[fact.id]), reverse=True)
+        assert [f.text for f in snapshot.facts] == [f.text for f in best[: LIMITS.facts]]
         assert [f.key for f in snapshot.forgotten] == [f.key for f in gone[: -LIMITS.forgotten - 1 : -1]]
         assert snapshot.last_id == gone[-1].id
 
