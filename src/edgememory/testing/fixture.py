@@ -1,4 +1,4 @@
-"""The pytest plugin: loaded by every pytest run where edgememory is installed, so it imports almost nothing."""
+"""The pytest plugin: loaded by every pytest run where edgememory is installed, so it imports no driver."""
 
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
