@@ -42,10 +42,10 @@ def play(count: int) -> None:
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     with shown_progress(console) as progress:
-        report, failures = anyio.run(run, count, progress)
-    show(report, judged(report), failures, console)
+        played = anyio.run(run, count, progress)
+    show(played, judged(played.report), console)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    REPORT.write_bytes(msgspec.json.format(msgspec.json.encode(played.report)) + b"\n")
     console.print(f"the report is in {REPORT}", highlight=False)
-    if report.lost or failures:
+    if played.report.lost or played.failures:
         raise SystemExit(1)

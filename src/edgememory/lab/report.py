@@ -52,6 +52,15 @@ class Report(Struct, frozen=True, kw_only=True):
     single_flight: SingleFlight
 
 
+class Run(Struct, frozen=True, kw_only=True):
+    """What a run of the lab gives to those who read it."""
+
+    report: Report
+    disk: EchoWaits
+    """How long one write takes until it is on the disk of the outbox: what leaving cannot do without."""
+    failures: list[str]
+
+
 class Judgement(Struct, frozen=True):
     """One promise, as one line."""
 

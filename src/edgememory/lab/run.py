@@ -7,7 +7,7 @@ import anyio
 from edgememory.lab import scenarios
 from edgememory.lab.people import NAMESPACE, Person, people
 from edgememory.lab.progress import Progress
-from edgememory.lab.report import Report, SingleFlight, echo_waits, waits
+from edgememory.lab.report import Report, Run, SingleFlight, echo_waits, waits
 from edgememory.lab.stage import Stage
 from edgememory.lab.world import REGION, TO_GENEVA, load, running_world
 from edgememory.models import UserKey
@@ -32,8 +32,8 @@ ON_KNOWN: tuple[Scenario, ...] = (
 """Played on the same users; `cold` is the first that brings them near."""
 
 
-async def run(count: int, progress: Progress) -> tuple[Report, list[str]]:
-    """Play *count* calls of each scenario; return what was measured, and what went wrong."""
+async def run(count: int, progress: Progress) -> Run:
+    """Play *count* calls of each scenario."""
     progress.say("starting Postgres (Geneva), Redis (San Francisco) and the links between them")
     async with running_world() as world:
         stage = Stage(world=world, progress=progress)
@@ -56,7 +56,7 @@ async def run(count: int, progress: Progress) -> tuple[Report, list[str]]:
             lost=len(stage.ledger.said) - delivered,
             single_flight=flight,
         )
-        return report, stage.ledger.failures
+        return Run(report=report, disk=echo_waits(stage.disk), failures=stage.ledger.failures)
 
 
 async def single_flight(stage: Stage) -> SingleFlight:

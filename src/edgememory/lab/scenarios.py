@@ -131,7 +131,7 @@ async def callback(stage: Stage, persons: Sequence[Person]) -> None:
             async with stage.world.agent() as agent:
                 return await stage.ledger.call(agent, person, EDGE, shown=first.said)
 
-        await stage.calls("callback", persons, 0.1, one)
+        await stage.calls("callback", persons, 0.15, one)
 
 
 async def origin_down(stage: Stage, persons: Sequence[Person]) -> None:

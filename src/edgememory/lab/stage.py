@@ -1,12 +1,16 @@
 """Where scenarios are played: callers arrive, are timed, and what they said is delivered before the next ones come."""
 
 import gc
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
 from typing import TypeVar
 
 import anyio
+from anyio import to_thread
 
 from edgememory.lab.calls import Call, Ledger
 from edgememory.lab.link import echo_times
@@ -34,6 +38,7 @@ class Stage:
     opened: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     left: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     echoes: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    disk: list[float] = field(default_factory=list[float])
 
     async def play(
         self, scenario: str, persons: Sequence[Person], every: float, one: Callable[[int, Person], Awaitable[T]]
@@ -86,6 +91,19 @@ class Stage:
             await outbox.aclose()
 
     async def echo(self, count: int) -> None:
-        """Take *count* echoes over each link: the yardstick, while nobody calls."""
+        """Take *count* echoes over each link, and of the disk: the yardsticks, while nobody calls."""
         for name, link in self.world.links.items():
             self.echoes.setdefault(name, []).extend(await echo_times(link, count))
+        self.disk.extend(await to_thread.run_sync(_synced_writes, self.world.outbox.with_name("disk"), count))
+
+
+def _synced_writes(path: Path, count: int) -> list[float]:
+    """Time what an outbox cannot do without: to write a page and to wait until the disk has it."""
+    times: list[float] = []
+    with path.open("ab", buffering=0) as file:
+        for _ in range(count):
+            started = perf_counter()
+            file.write(bytes(4096))
+            os.fsync(file.fileno())
+            times.append(perf_counter() - started)
+    return times

@@ -6,12 +6,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from edgememory.lab.report import Judgement, Report, Waits
+from edgememory.lab.report import Judgement, Run, Waits
 
 _WORDS: Mapping[str, str] = {
-    "direct_new_connection": "no memory layer: connect to Geneva, query",
-    "direct_pooled": "no memory layer: query over an open connection",
-    "cold_new_process": "no cache holds the user, no connection is open",
+    "direct_new_connection": "no memory layer: a new connection",
+    "direct_pooled": "no memory layer: an open connection",
+    "cold_new_process": "the same, and no connection is open",
     "cold": "no cache holds the user",
     "edge": "the region's cache holds the user",
     "warm": "warmed while the phone rang",
@@ -25,7 +25,11 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def show(report: Report, judgements: Iterable[Judgement], failures: Iterable[str], console: Console) -> None:
+_SHOWN_FAILURES = 10
+
+
+def show(run: Run, judgements: Iterable[Judgement], console: Console) -> None:
+    report = run.report
     for region, scenarios in report.open_ms.items():
         title = f"{region}, {report.rtt_ms[region]:g} ms from Geneva: what callers wait for"
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -42,12 +46,15 @@ def show(report: Report, judgements: Iterable[Judgement], failures: Iterable[str
         for link, echo in report.echo_ms.items():
             where = link.removeprefix(f"{region}-")
             table.add_row(f"echo_{where}", _ms(echo.p50), "", _ms(echo.p99), "", "a bare TCP echo over the same link")
+        table.add_row("disk", _ms(run.disk.p50), "", _ms(run.disk.p99), "", "one write until it is on the disk")
         console.print(table)
     for judgement in judgements:
         sign, style = ("kept  ", "green") if judgement.kept else ("MISSED", "bold red")
-        console.print(f"[{style}]{sign}[/]  {judgement.promise:<46}  {judgement.measured}", highlight=False)
-    for failure in failures:
+        console.print(f"[{style}]{sign}[/]  {judgement.promise:<54}  {judgement.measured}", highlight=False)
+    for failure in run.failures[:_SHOWN_FAILURES]:
         console.print(f"[bold red]FAILED[/]  {failure}", highlight=False)
+    if len(run.failures) > _SHOWN_FAILURES:
+        console.print(f"[bold red]FAILED[/]  and {len(run.failures) - _SHOWN_FAILURES} more", highlight=False)
 
 
 def _add(table: Table, name: str, waited: Waits) -> None:
