@@ -171,10 +171,12 @@ def _make_searchable(path: Path) -> None:
 def _open_up(binaries: Path) -> None:
     """Let the system user run the wheel, also when it was installed under a strict umask."""
     _make_searchable(binaries)
-    if (binaries / "postgres").stat().st_mode & 0o005 == 0o005:
+    postgres = binaries / "postgres"
+    if postgres.stat().st_mode & 0o005 == 0o005:
         return
     package = binaries.parent.parent
-    for folder in (package, package.with_name(f"{package.name}.libs")):
-        for path in folder.rglob("*"):
-            mode = path.stat().st_mode & 0o7777
-            path.chmod(mode | (0o005 if path.is_dir() or mode & 0o100 else 0o004))
+    libraries = package.with_name(f"{package.name}.libs")
+    # Postgres itself comes last: it says whether all is done.
+    for path in sorted([libraries, *libraries.rglob("*"), *package.rglob("*")], key=lambda path: path == postgres):
+        mode = path.stat().st_mode & 0o7777
+        path.chmod(mode | (0o005 if mode & 0o100 else 0o004))
