@@ -58,9 +58,7 @@ class InMemoryStore:
         self._held.move_to_end(user)
         return held
 
-    def hold(
-        self, user: UserKey, entry: Entry, *, keep: float, fresh_for: float = 0.0, age: float = 0.0
-    ) -> bool:
+    def hold(self, user: UserKey, entry: Entry, *, keep: float, fresh_for: float = 0.0, age: float = 0.0) -> bool:
         """Hold *entry* for *keep* seconds, unless a newer one is held; say whether it stands.
 
         An equal one is held anew, from now on. *fresh_for* and *age* (seconds) are remembered, not judged.
