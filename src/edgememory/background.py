@@ -21,15 +21,15 @@ class Background:
     """One task group. A task that raises is logged and counted; it never takes the others with it.
 
     On asyncio `open` and `aclose` may be called from different tasks, since frameworks do: a task of its own holds
-    the group. On trio, use it as `async with`, within one task.
+    the group. On trio, use it as `async with`, within one task. Cancelling the one who opened it cancels no task here:
+    leaving a session under cancellation still needs them. Only closing does.
     """
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._group: TaskGroup | None = None
         self._stack = AsyncExitStack()
-        self._closing: asyncio.Event | None = None
-        self._owner: asyncio.Task[None] | None = None
+        self._closing: anyio.Event | None = None
 
     def start(self, function: Callable[[*_Args], Awaitable[object]], *args: *_Args) -> None:
         """Run *function* soon.
@@ -50,33 +50,34 @@ class Background:
 
     async def open(self) -> None:
         """Start on the running event loop."""
-        if not _on_asyncio():
-            self._group = await self._stack.enter_async_context(anyio.create_task_group())
-            return
-        opened = asyncio.Event()
-        self._closing = asyncio.Event()
-        self._owner = asyncio.create_task(self._own(opened, self._closing), name="edgememory")
-        await opened.wait()
+        opened, closing = anyio.Event(), anyio.Event()
+        self._closing = closing
+        try:
+            if _on_asyncio():
+                owner = asyncio.create_task(self._own(opened, closing), name="edgememory")
+                self._stack.push_async_callback(_ended, owner)
+            else:
+                around = await self._stack.enter_async_context(anyio.create_task_group())
+                around.start_soon(self._own, opened, closing)
+            await opened.wait()
+        except BaseException:
+            await self.aclose()
+            raise
 
-    async def _own(self, opened: asyncio.Event, closing: asyncio.Event) -> None:
-        async with anyio.create_task_group() as group:
-            self._group = group
-            opened.set()
-            await closing.wait()
-            group.cancel_scope.cancel()
+    async def _own(self, opened: anyio.Event, closing: anyio.Event) -> None:
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as group:
+                self._group = group
+                opened.set()
+                await closing.wait()
+                group.cancel_scope.cancel()
 
     async def aclose(self) -> None:
         """Cancel every task and wait until all have ended."""
-        group, self._group = self._group, None
-        if group is None:
-            return
-        if self._owner is None or self._closing is None:
-            group.cancel_scope.cancel()
+        self._group = None
+        if self._closing is not None:
+            self._closing.set()
             await self._stack.aclose()
-            return
-        self._closing.set()
-        with anyio.CancelScope(shield=True):
-            await self._owner
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -86,6 +87,11 @@ class Background:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+async def _ended(owner: asyncio.Task[None]) -> None:
+    with anyio.CancelScope(shield=True):
+        await asyncio.wait([owner])  # unlike `await owner`, it does not hand on the cancellation of who waits
 
 
 def _on_asyncio() -> bool:

@@ -73,7 +73,7 @@ class Session:
         self._leave_timeout = leave_timeout
         self._opened: tuple[Runtime, View] | None = None
         self._read: Read = NOTHING
-        self._lost: list[str] = []
+        self._lost: set[str] = set()
         self._overflowed = False
 
     # Reading
@@ -91,7 +91,8 @@ class Session:
     @property
     def degraded(self) -> bool:
         """Whether nothing that may be trusted has been read yet; what arrives late ends that."""
-        return self._read.status == "degraded" and not self._view.adopted
+        trusted = self._view.adopted and self._view.snapshot.version >= self._at_least
+        return self._read.status == "degraded" and not trusted
 
     @property
     def durable(self) -> bool:
@@ -204,19 +205,23 @@ class Session:
         return self
 
     async def _open(self, runtime: Runtime, view: View) -> None:
-        deadline = anyio.current_time() + self._open_timeout
+        started = anyio.current_time()
+        deadline = started + self._open_timeout
         known, pending = False, Pending()
-        with anyio.CancelScope(deadline=deadline):
+        # Before the outbox is asked: what the writer has appended when the answer comes is in neither otherwise.
+        queued = runtime.writer.queued(self._user)
+        # An outbox that hangs takes no more than half the time: the caches may well answer.
+        with anyio.CancelScope(deadline=started + self._open_timeout / 2):
             try:
                 pending = await runtime.outbox.pending(self._user)
                 known = True
             except StoreError as error:
                 _log.warning("a session opens without what may wait in the outbox: %s", error)
-        queued = runtime.writer.queued(self._user)
         view.wait_for((*pending.changes, *queued))
-        at_least = max(self._at_least, pending.floor)
+        self._at_least = max(self._at_least, pending.floor)
         left = max(0.0, deadline - anyio.current_time())
-        read = await runtime.tiered.read(self._user, at_least=at_least, timeout=left)
+        read = await runtime.tiered.read(self._user, at_least=self._at_least, timeout=left)
+        view.adopted = False  # What came while it was read is no better than what was read.
         self._read = read if known else Read(read.entry, "degraded", read.tier, read.age)
         if read.entry is not None:
             view.open_on(read.entry)
@@ -226,19 +231,35 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        runtime = self._runtime
+        runtime, view = self._runtime, self._view
         try:
-            with anyio.move_on_after(self._leave_timeout, shield=True):
-                await self._leave(runtime, self._view)
+            if view.own:
+                await self._left_in_the_background(runtime, view)
         finally:
             runtime.sessions.remove(self._user, self)
         if not self.durable:
             _log.error("a session was left before all its changes were durable; they are still being tried")
 
+    async def _left_in_the_background(self, runtime: Runtime, view: View) -> None:
+        """Leave in a task that nobody cancels: asyncio's own cancellation goes through every shield."""
+        left = anyio.Event()
+
+        async def leave() -> None:
+            try:
+                with anyio.move_on_after(self._leave_timeout):
+                    await self._leave(runtime, view)
+            finally:
+                left.set()
+
+        try:
+            runtime.background.start(leave)
+        except EdgeMemoryError:
+            return  # closed before its sessions were left
+        with anyio.CancelScope(shield=True):
+            await left.wait()
+
     async def _leave(self, runtime: Runtime, view: View) -> None:
         """Wait for the outbox, then show the region what the origin does not know yet. Never wait for the origin."""
-        if not view.own:
-            return
         await runtime.writer.written(self._user)
         runtime.delivery.wake()
         try:
@@ -268,6 +289,8 @@ class Session:
             runtime.delivery.wake()
             with anyio.move_on_after(ADOPTION_POLL):
                 await runtime.delivery.settled()
+        if view.ended:
+            raise NotCommittedError("the user was deleted, and what this session changed with them")
         if self._lost or self._overflowed:
             raise NotCommittedError(f"{len(self._lost)} changes of this session were dropped or refused")
         return pending.floor
@@ -281,7 +304,7 @@ class Session:
     def settle(self, settled: Settled) -> None:
         """Hear what became of changes. Called by edgememory alone."""
         refused = [refusal.id for refusal in settled.refused]
-        self._lost += [id for id in (*settled.dropped, *refused) if id in self._view.own]
+        self._lost |= self._view.own.keys() & {*settled.dropped, *refused}
         self._view.unmake(refused)
 
     @property

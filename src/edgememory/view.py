@@ -18,9 +18,9 @@ class View:
     snapshot: Snapshot = EMPTY
     base: int | None = None
     """The version that was seen last; `None` while nothing was."""
-    waiting: dict[str, Change] = field(default_factory=dict)
+    waiting: dict[str, Change] = field(default_factory=dict[str, Change])
     """What other sessions left in the outbox, by id."""
-    own: dict[str, Change] = field(default_factory=dict)
+    own: dict[str, Change] = field(default_factory=dict[str, Change])
     ended: bool = False
     adopted: bool = False
     _entry: Entry | None = None
@@ -31,8 +31,10 @@ class View:
         return self.snapshot.last_id
 
     def wait_for(self, changes: Iterable[Change]) -> None:
-        """Take note of what waits in the outbox; the next entry is shown with it."""
-        self.waiting |= {change.id: change for change in changes}
+        """Take note of what waits in the outbox, and show it, also where no entry can be had."""
+        if noted := {change.id: change for change in changes}:
+            self.waiting |= noted
+            self._lay_over()
 
     def open_on(self, entry: Entry) -> None:
         """Take the entry that opening read. A deletion before that does not end the session: it saw nothing."""
@@ -66,8 +68,7 @@ class View:
         for id in ids:
             self.own.pop(id, None)
             self.waiting.pop(id, None)
-        if not self.ended:
-            self._lay_over(EMPTY if self._entry is None else self._entry.snapshot)
+        self._lay_over()
 
     def tentative(self, *, now: float) -> Entry | None:
         """Return the entry to show to others until the origin has the changes; `None` if none was ever seen."""
@@ -76,10 +77,11 @@ class View:
     def _show(self, entry: Entry) -> None:
         self._entry = entry
         self.base = entry.snapshot.version
-        self._lay_over(entry.snapshot)
+        self._lay_over()
 
-    def _lay_over(self, snapshot: Snapshot) -> None:
-        self.snapshot = bound(apply(snapshot, self._changes()))
+    def _lay_over(self) -> None:
+        if not self.ended:
+            self.snapshot = bound(apply(EMPTY if self._entry is None else self._entry.snapshot, self._changes()))
 
     def _changes(self) -> Iterable[Change]:
         return {**self.waiting, **self.own}.values()

@@ -41,7 +41,7 @@ class DeliveryPolicy(Struct, frozen=True, kw_only=True):
 
 
 class Settled(Struct, frozen=True):
-    """What became of some of a user's changes."""
+    """What became of some of a user's changes. Told again if the outbox then fails to take note."""
 
     user: UserKey
     dropped: tuple[str, ...]
@@ -177,6 +177,8 @@ class Delivery:
         ids = {change.id for change in changes}
         refused = {refusal.id for refusal in committed.refused}
         await self._publish(claim.user, committed.entry, settled=ids)
+        # Before the outbox is told: who waits until it is empty must know by then what became of the changes.
+        self._on_settled(Settled(claim.user, committed.dropped, committed.refused))
         for refusal in committed.refused:
             await self._outbox.reject(claim, (refusal.id,), refusal.reason)
         taken = [change.id for change in changes if change.id not in refused]
@@ -184,7 +186,7 @@ class Delivery:
         self._counters.changes_rejected += len(refused)
         self._counters.changes_dropped += len(committed.dropped)
         self._counters.changes_delivered += len(taken) - len(committed.dropped)
-        self._succeeded(Settled(claim.user, committed.dropped, committed.refused))
+        self._succeeded(claim.user)
 
     async def _commit_or_bury(self, claim: Claim, change: Change) -> None:
         try:
@@ -192,9 +194,10 @@ class Delivery:
         except StoreRejectedError as error:
             await self._raise_version(claim, change)
             _log.error("the origin refuses change %s, now a dead letter: %s", change.id, error)
+            self._on_settled(Settled(claim.user, (), (Refused(change.id, str(error)),)))
             await self._outbox.reject(claim, (change.id,), str(error))
             self._counters.changes_rejected += 1
-            self._succeeded(Settled(claim.user, (), (Refused(change.id, str(error)),)))
+            self._succeeded(claim.user)
 
     async def _raise_version(self, claim: Claim, refused: Change) -> None:
         """Offer an entry that is newer than any that shows *refused*: no cache may go on showing it."""
@@ -233,11 +236,10 @@ class Delivery:
         else:
             _log.info("delivery failed, to be tried again: %s", error)
 
-    def _succeeded(self, settled: Settled) -> None:
-        if self._failures.pop(settled.user, None) is not None:
+    def _succeeded(self, user: UserKey) -> None:
+        if self._failures.pop(user, None) is not None:
             self._recovered.set()
             self._recovered = anyio.Event()
         self.blocked = None
         self._settled.set()
         self._settled = anyio.Event()
-        self._on_settled(settled)
