@@ -23,9 +23,14 @@ class Proxy:
         self.open.set()
         self.lose_next_answer = False
         """Cut everything when the server answers next, and carry on with whoever comes back."""
+        self._remembered = object()
 
     def dsn(self, dsn: str) -> str:
         return dsn.replace(f":{self._target_port}/", f":{self.port}/") + "?sslmode=disable"
+
+    def forget(self) -> None:
+        """Do as a firewall that has lost its table: whoever speaks on a connection of before is cut, and not before."""
+        self._remembered = object()
 
     def cut(self) -> None:
         for writer in self._writers:
@@ -45,12 +50,16 @@ class Proxy:
     async def _carry(
         self, speaker: str, spoken: list[str], source: asyncio.StreamReader, sink: asyncio.StreamWriter
     ) -> None:
+        remembered = self._remembered
         with suppress(OSError):
             while chunk := await source.read(65_536):
                 await self.open.wait()
                 if speaker == "server" and self.lose_next_answer:
                     self.lose_next_answer = False
                     self.cut()
+                    return
+                if remembered is not self._remembered:
+                    sink.transport.abort()
                     return
                 if speaker == "client":
                     self.sent += chunk

@@ -147,6 +147,21 @@ async def test_a_commit_whose_answer_is_lost_may_be_repeated(
         assert [fact.text for fact in committed.entry.snapshot.facts] == ["Has a dog"]
 
 
+async def test_connections_that_died_silently_fail_no_call(
+    postgres_server: PostgresServer, raw: asyncpg.Connection, migrated_database: str
+) -> None:
+    async with proxy_to(postgres_server.port) as proxy, primary_on(proxy.dsn(migrated_database)) as primary:
+        async with create_task_group() as group, raw.transaction():
+            await raw.execute("SELECT edgememory.lock_user($1, $2)", ANN.namespace, ANN.user_id)
+            group.start_soon(primary.commit, ANN, [])
+            await waits_for_a_lock(migrated_database)
+            await primary.get(BOB)
+        assert proxy.connections == 2
+        proxy.forget()
+        assert (await primary.commit(ANN, [])).entry.snapshot.version == 2
+        assert proxy.connections == 3
+
+
 @asynccontextmanager
 async def primary_on_own(server: PostgresServer) -> AsyncIterator[PostgresPrimary]:
     await migrate(server.dsn)
