@@ -133,7 +133,7 @@ class Agent:
                 session.remember(text)
         if session.ended:
             return
-        change = next(reversed(session._view.own.values()))
+        change = next(reversed(session._stay.view.own.values()))
         self._add(
             Made,
             user,

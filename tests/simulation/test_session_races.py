@@ -1,0 +1,114 @@
+"""Races of a session with the writer and with delivery, in virtual time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+import trio.testing
+
+from edgememory import EdgeMemory
+from edgememory.errors import NotCommittedError, StoreUnavailableError
+from edgememory.models import Claim, Pending, UserKey
+from tests.unit.fakes import ANNA, FakeCache, FakeOrigin, FakeOutbox, parts, virtual_now
+
+AWAY = StoreUnavailableError("connection refused", store="store", operation="any")
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+class SlowOutbox(FakeOutbox):
+    """What it answers gets old on the way: each answer takes a while after it was made up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers_take: dict[str, float] = {}
+
+    async def pending(self, user: UserKey) -> Pending:
+        pending = await super().pending(user)
+        await anyio.sleep(self.answers_take.get("pending", 0))
+        return pending
+
+    async def ack(self, claim: Claim, ids: Any, version: int) -> None:
+        await super().ack(claim, ids, version)
+        await anyio.sleep(self.answers_take.get("ack", 0))
+
+
+@asynccontextmanager
+async def process(origin: FakeOrigin, outbox: FakeOutbox, *caches: FakeCache) -> AsyncIterator[EdgeMemory]:
+    memory = EdgeMemory(
+        parts(origin, outbox, *caches), namespace=ANNA.namespace, now=virtual_now, monotonic=anyio.current_time
+    )
+    async with memory:
+        yield memory
+    assert memory.counters.background_errors == 0
+
+
+async def test_what_moves_from_the_queue_to_the_outbox_while_a_session_opens_is_seen() -> None:
+    origin, outbox = FakeOrigin(), SlowOutbox()
+    async with process(origin, outbox) as memory:
+        await memory.warm(ANNA.user_id)
+        origin.switch.fail(AWAY)
+        outbox.switch.hang("append")
+        async with memory.session(ANNA.user_id, leave_timeout=0.1) as session:
+            session.remember("said")
+        outbox.answers_take["pending"] = 0.2
+        async with anyio.create_task_group() as group:
+
+            async def append_meanwhile() -> None:
+                await anyio.sleep(0.1)
+                outbox.switch.heal()
+
+            group.start_soon(append_meanwhile)
+            async with memory.session(ANNA.user_id) as session:
+                assert (await FakeOutbox.pending(outbox, ANNA)).changes
+                assert [fact.text for fact in session.snapshot.facts] == ["said"]
+
+
+async def test_what_waits_in_the_outbox_is_shown_when_nothing_else_answers() -> None:
+    origin, outbox, cache = FakeOrigin(), FakeOutbox(), FakeCache()
+    origin.switch.fail(AWAY)
+    cache.switch.fail(AWAY)
+    async with process(origin, outbox, cache) as memory, memory.session(ANNA.user_id) as session:
+        session.remember("said")
+    async with process(origin, outbox, cache) as memory, memory.session(ANNA.user_id) as session:
+        assert session.degraded
+        assert [fact.text for fact in session.snapshot.facts] == ["said"]
+
+
+async def test_committed_hears_of_a_drop_though_the_outbox_is_empty_before_its_answer_arrives() -> None:
+    origin, outbox = FakeOrigin(), SlowOutbox()
+    outbox.answers_take["ack"] = 3.0
+    async with process(origin, outbox) as memory, memory.session(ANNA.user_id) as session:
+        await origin.delete(ANNA)
+        session.remember("too late")
+        with pytest.raises(NotCommittedError):
+            await session.committed()
+
+
+async def test_an_ended_session_has_committed_nothing() -> None:
+    async with process(FakeOrigin(), FakeOutbox()) as memory, memory.session(ANNA.user_id) as session:
+        session.remember("said")
+        await anyio.sleep(1)
+        await memory.delete_user(ANNA.user_id)
+        assert session.ended
+        with pytest.raises(NotCommittedError):
+            await session.committed()
+
+
+async def test_what_arrives_after_the_deadline_is_adopted_by_the_open_session() -> None:
+    origin, outbox = FakeOrigin(), FakeOutbox()
+    async with process(origin, outbox) as memory, memory.session(ANNA.user_id) as session:
+        session.remember("before")
+    origin.switch.hang("get")
+    async with process(origin, outbox) as memory, memory.session(ANNA.user_id) as session:
+        assert session.degraded
+        session.remember("now")
+        origin.switch.heal()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not session.degraded
+        assert [fact.text for fact in session.snapshot.facts] == ["now", "before"]
