@@ -12,5 +12,8 @@ def next_id(above: str = "") -> str:
     fresh = str(uuid7())
     if fresh > above:
         return fresh
-    millisecond = f"{int(above[:8] + above[9:13], 16) + 1:012x}"
+    try:
+        millisecond = f"{int(above[:8] + above[9:13], 16) + 1:012x}"
+    except ValueError:
+        return fresh  # What a foreign program calls an id no origin takes: there is nothing to be above.
     return f"{millisecond[:8]}-{millisecond[8:]}{fresh[13:]}"

@@ -29,5 +29,9 @@ def test_a_clock_ahead_does_not_carry_ids_away() -> None:
     assert next_id("00000000-0000-7000-8000-000000000000") < next_id()
 
 
+def test_what_is_no_id_stops_nobody() -> None:
+    assert UUID(next_id("no uuid at all")).version == 7
+
+
 def test_a_millisecond_carries_over() -> None:
     assert next_id("7fffffff-ffff-7fff-bfff-ffffffffffff")[:13] == "80000000-0000"
