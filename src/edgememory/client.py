@@ -18,12 +18,13 @@ from edgememory.errors import EdgeMemoryError, NotDurableError, StoreError
 from edgememory.freshness import Policy
 from edgememory.ids import next_id
 from edgememory.limits import LIMITS, check_text, check_user
+from edgememory.look import look
 from edgememory.models import Message, Page, Receipt, Snapshot
 from edgememory.outbox.delivery import Delivery, DeliveryPolicy
 from edgememory.outbox.writer import OutboxWriter
 from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
 from edgememory.runtime import OpenSessions, Runtime
-from edgememory.session import REFRESH_AGE, Session
+from edgememory.session import Session
 from edgememory.store import Outbox
 from edgememory.stores.memory import InMemoryStore
 from edgememory.telemetry import Counters
@@ -144,20 +145,14 @@ class EdgeMemory:
         """
         user, runtime = check_user(self._namespace, user_id), self._opened()
         runtime.background.start(self._connect, runtime)
-        read = await runtime.tiered.read(user, timeout=timeout)
-        if read.status != "fresh" or read.age > REFRESH_AGE:
-            runtime.tiered.refresh(user)
-        return read
+        return (await look(runtime, user, timeout=timeout)).read
 
     # Looking things up
 
     async def get_profile(self, user_id: str, *, timeout: float = 0.5) -> Snapshot:
-        """Return the user's snapshot from the nearest tier that may answer; empty if nothing can be learned in time.
-
-        A session shows more: what waits in the outbox is laid over it there, and not here.
-        """
+        """Return the user's snapshot as a session would first see it; empty if nothing can be learned in time."""
         user, runtime = check_user(self._namespace, user_id), self._opened()
-        return (await runtime.tiered.read(user, timeout=timeout)).snapshot
+        return (await look(runtime, user, timeout=timeout)).snapshot
 
     async def get_messages(
         self, user_id: str, *, session_id: str | None = None, cursor: str | None = None, limit: int = 50

@@ -8,7 +8,7 @@ import pytest
 from edgememory import DeliveryPolicy, EdgeMemory, Policy
 from edgememory.config import CacheConfig, OriginConfig
 from edgememory.freshness import TOMBSTONE_KEEP
-from edgememory.session import REFRESH_AGE
+from edgememory.look import REFRESH_AGE
 from edgememory.tiered import STALE_WAIT
 from tests.docs.fences import ROOT
 

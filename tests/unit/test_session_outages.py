@@ -11,8 +11,8 @@ import trio.testing
 
 from edgememory import EdgeMemory, NotCommittedError, NotDurableError, Session, StoreError
 from edgememory.errors import StoreBlockedError, StoreUnavailableError
+from edgememory.look import REFRESH_AGE
 from edgememory.outbox import writer
-from edgememory.session import REFRESH_AGE
 from edgememory.testing.talk import Talk
 from tests.unit.fakes import ANNA, NOW, FakeCache, FakeOrigin, FakeOutbox, parts, virtual_now
 

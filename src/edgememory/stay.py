@@ -1,0 +1,140 @@
+"""How a session opens, queues its changes and is left: the part of it that waits for others."""
+
+import logging
+
+import anyio
+
+from edgememory.changes import Change
+from edgememory.errors import EdgeMemoryError, NotCommittedError, StoreError
+from edgememory.look import look
+from edgememory.models import Entry, UserKey
+from edgememory.outbox.delivery import Settled
+from edgememory.runtime import Runtime
+from edgememory.view import View
+from edgememory.walk import NOTHING, Read
+
+_log = logging.getLogger("edgememory")
+
+ADOPTION_POLL = 0.25
+"""How often `committed` looks whether another process has delivered. Seconds."""
+
+
+class Stay:
+    """One session's time with a `Runtime`, from opening to leaving; what it sees is its `View`."""
+
+    def __init__(self, runtime: Runtime, user: UserKey) -> None:
+        self.view = View(started=round(runtime.now(), 6))
+        self.read: Read = NOTHING
+        self._runtime = runtime
+        self._user = user
+        self._at_least = 0
+        self._lost: set[str] = set()
+        self._overflowed = False
+
+    @property
+    def degraded(self) -> bool:
+        trusted = self.view.adopted and self.view.snapshot.version >= self._at_least
+        return self.read.status == "degraded" and not trusted
+
+    @property
+    def durable(self) -> bool:
+        queued = self._runtime.writer.queued(self._user)
+        return not self._overflowed and not any(change.id in self.view.own for change in queued)
+
+    def ignores(self) -> bool:
+        """Say whether the session has ended, and count what it is asked to do all the same."""
+        if self.view.ended:
+            self._runtime.counters.changes_ignored += 1
+        return self.view.ended
+
+    def make(self, change: Change) -> None:
+        """Show a change, and queue it for the outbox; what no longer fits is counted and lost."""
+        if not self._runtime.writer.submit(self._user, change):
+            self._overflowed = True
+            self._runtime.counters.changes_overflowed += 1
+            _log.error("a change was lost: the queue to the outbox is full, or the memory was closed")
+            return
+        self._runtime.counters.changes_made += 1
+        self.view.make(change)
+
+    async def open(self, *, at_least: int, timeout: float) -> None:
+        """Read, in *timeout* seconds; what comes later is adopted."""
+        self._runtime.sessions.add(self._user, self)
+        try:
+            seen = await look(self._runtime, self._user, at_least=at_least, timeout=timeout)
+        except BaseException:
+            self._runtime.sessions.remove(self._user, self)
+            raise
+        self.view.adopted = False  # What came while it was read is no better than what was read.
+        self._at_least = seen.at_least
+        self.read = seen.read
+        self.view.wait_for(seen.waiting)
+        if seen.read.entry is not None:
+            self.view.open_on(seen.read.entry)
+
+    async def leave(self, *, timeout: float) -> None:
+        """Wait until others can see the changes: in the outbox, and in the region's caches. Never for the origin."""
+        try:
+            if self.view.own:
+                await self._leave_uncancelled(timeout)
+        finally:
+            self._runtime.sessions.remove(self._user, self)
+        if not self.durable:
+            _log.error("a session was left before all its changes were durable; they are still being tried")
+
+    async def _leave_uncancelled(self, timeout: float) -> None:
+        """Leave in a task that nobody cancels: asyncio's own cancellation goes through every shield."""
+        left = anyio.Event()
+
+        async def leave() -> None:
+            try:
+                with anyio.move_on_after(timeout):
+                    await self._hand_over()
+            finally:
+                left.set()
+
+        try:
+            self._runtime.background.start(leave)
+        except EdgeMemoryError:
+            return  # closed before its sessions were left
+        with anyio.CancelScope(shield=True):
+            await left.wait()
+
+    async def _hand_over(self) -> None:
+        runtime = self._runtime
+        await runtime.writer.written(self._user)
+        runtime.delivery.wake()
+        try:
+            self.view.wait_for((await runtime.outbox.pending(self._user)).changes)
+        except StoreError as error:
+            _log.info("only this session's own changes are shown to the caches: %s", error)
+        entry = self.view.tentative(now=runtime.now())
+        if entry is not None and not self.view.ended:
+            await runtime.tiered.offer(self._user, entry)
+
+    async def committed(self) -> int:
+        """Wait until none of the changes waits any more; see `Session.committed`."""
+        runtime, view = self._runtime, self.view
+        await runtime.writer.written(self._user)
+        while True:
+            pending = await runtime.outbox.pending(self._user)
+            if not any(change.id in view.own for change in pending.changes):
+                break
+            runtime.delivery.wake()
+            with anyio.move_on_after(ADOPTION_POLL):
+                await runtime.delivery.settled()
+        if view.ended:
+            raise NotCommittedError("the user was deleted, and what this session changed with them")
+        if self._lost or self._overflowed:
+            raise NotCommittedError(f"{len(self._lost)} changes of this session were dropped or refused")
+        return pending.floor
+
+    def adopt(self, entry: Entry) -> None:
+        """Show a newer entry, with the changes made on it."""
+        self.view.adopt(entry)
+
+    def settle(self, settled: Settled) -> None:
+        """Hear what became of changes."""
+        refused = [refusal.id for refusal in settled.refused]
+        self._lost |= self.view.own.keys() & {*settled.dropped, *refused}
+        self.view.unmake(refused)
