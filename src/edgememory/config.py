@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -170,12 +170,14 @@ def _of_region(
 
 def _resolved(value: object, path: str, environment: Mapping[str, str]) -> object:
     match value:
-        case {"env": str(name), **rest} if not rest:
+        case {"env": str(name)} if len(cast(dict[str, object], value)) == 1:
             return _variable(name, environment, f"the value of {path}")
         case dict():
-            return {key: _resolved(item, f"{path}.{key}".lstrip("."), environment) for key, item in value.items()}
+            table = cast(dict[str, object], value)
+            return {key: _resolved(item, f"{path}.{key}".lstrip("."), environment) for key, item in table.items()}
         case list():
-            return [_resolved(item, f"{path}[{index}]", environment) for index, item in enumerate(value)]
+            items = cast(list[object], value)
+            return [_resolved(item, f"{path}[{index}]", environment) for index, item in enumerate(items)]
         case _:
             return value
 

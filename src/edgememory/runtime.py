@@ -24,7 +24,7 @@ class Listener(Protocol):
 class OpenSessions:
     """Who wants to hear of a user's newer entries, and of what became of the user's changes."""
 
-    _listeners: dict[UserKey, list[Listener]] = field(default_factory=dict)
+    _listeners: dict[UserKey, list[Listener]] = field(default_factory=dict[UserKey, list[Listener]])
 
     def add(self, user: UserKey, listener: Listener) -> None:
         self._listeners.setdefault(user, []).append(listener)
