@@ -149,7 +149,8 @@ class TieredMachine(RuleBasedStateMachine):
             assert read.snapshot.version >= reader.floors.get(user, 0), "it went back"
             reader.floors[user] = read.snapshot.version
             self._check_age(user, read.status, read.snapshot.version)
-        self._check_deletion(user, read.snapshot.version)
+        if texts:
+            self._check_deletion(user, read.snapshot.version)
         if settles:
             self.run(self._settle())
 

@@ -396,8 +396,11 @@ async def test_ages_never_add_up_over_tiers() -> None:
         t.clock.advance(99)
         read = await t.store.read(ANNA)
         assert (read.status, read.age) == ("fresh", 99)
+        t.clock.advance(0.5)
+        read = await t.store.read(ANNA)
+        assert (read.tier, read.age) == ("memory", 99.5)
         await t.knows("b")
-        t.clock.advance(1)
+        t.clock.advance(0.5)
         t.origin.held_back = anyio.Event()
         assert (await t.store.read(ANNA)).status == "stale"
         t.origin.held_back.set()
