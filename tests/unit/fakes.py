@@ -57,6 +57,8 @@ class FakeOutbox(MemoryOutbox):
     def __init__(self, *, now: Callable[[], float] = virtual_now) -> None:
         super().__init__(now=now)
         self.switch = Switch()
+        self.answers = Switch()
+        """Passed after a claim was made: it may be late to say what it has found."""
 
     def of_another_process(self) -> "FakeOutbox":
         """Return one that holds the same, with a switch of its own."""
@@ -74,7 +76,9 @@ class FakeOutbox(MemoryOutbox):
 
     async def claim(self, *, lease: float, limit: int) -> Sequence[Claim]:
         await self.switch.passed("claim")
-        return await super().claim(lease=lease, limit=limit)
+        claims = await super().claim(lease=lease, limit=limit)
+        await self.answers.passed("claim")
+        return claims
 
     async def ack(self, claim: Claim, ids: Sequence[str], version: int) -> None:
         await self.switch.passed("ack")

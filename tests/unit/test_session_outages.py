@@ -113,6 +113,36 @@ async def test_opening_while_every_store_fails_is_empty_and_degraded(
     assert memory.counters.reads_degraded == 1
 
 
+async def test_another_process_sees_what_waits_in_the_outbox_they_share(world: World, memory: EdgeMemory) -> None:
+    world.origin.switch.hang("commit")
+    world.cache.switch.fail(UNAVAILABLE)
+    async with memory.session("anna") as session:
+        session.add_message("user", "just said")
+    async with world.host() as other, other.session("anna") as later:
+        assert texts(later) == ["just said"]
+        world.origin.switch.heal()
+
+
+async def test_another_process_reads_at_least_what_their_outbox_has_delivered(world: World, memory: EdgeMemory) -> None:
+    await world.knows_anna()
+    await memory.warm("anna")
+    world.cache.switch.fail(UNAVAILABLE, "put")
+    async with memory.session("anna") as session:
+        session.add_message("user", "delivered")
+        await session.committed()
+    async with world.host() as other, other.session("anna") as later:
+        assert texts(later) == ["in the call before", "delivered"]
+
+
+async def test_a_later_session_sees_what_is_not_durable_yet(world: World, memory: EdgeMemory) -> None:
+    world.outbox.switch.hang("append")
+    async with memory.session("anna", leave_timeout=0.1) as session:
+        session.add_message("user", "just said")
+    async with memory.session("anna") as later:
+        assert texts(later) == ["just said"]
+        assert later.durable, "all of its own changes are"
+
+
 @pytest.mark.parametrize("outbox_fails_by", ["hanging", "refusing"])
 async def test_an_outbox_that_does_not_answer_leaves_time_for_the_caches(
     world: World, memory: EdgeMemory, outbox_fails_by: str
@@ -145,7 +175,9 @@ async def test_a_version_that_nobody_has_stays_degraded(world: World, memory: Ed
     await world.knows_anna()
     async with memory.session("anna", at_least=99) as session:
         assert session.degraded
-        await anyio.sleep(REFRESH_AGE)
+        await anyio.sleep(REFRESH_AGE + 1)
+        await memory.warm("anna")
+        await trio.testing.wait_all_tasks_blocked()
         assert session.degraded
 
 
@@ -183,6 +215,23 @@ async def test_leaving_waits_for_the_outbox_and_never_for_the_origin(world: Worl
             session.add_message("user", "goodbye")
         assert session.durable
     assert len((await world.outbox.pending(ANNA)).changes) == 1
+
+
+async def test_leaving_waits_until_a_slow_outbox_has_it(world: World, memory: EdgeMemory) -> None:
+    async with anyio.create_task_group() as group, taking(0.5):
+        world.outbox.switch.hang("append")
+        async with memory.session("anna") as session:
+            session.add_message("user", "goodbye")
+            group.start_soon(_shielded_heal, world)
+        assert session.durable
+
+
+async def test_leaving_has_it_delivered_at_once(world: World, memory: EdgeMemory) -> None:
+    async with taking(0):
+        async with memory.session("anna") as session:
+            session.add_message("user", "goodbye")
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.origin.texts(ANNA) == ["goodbye"]
 
 
 async def test_leaving_shows_the_region_what_the_origin_does_not_know_yet(world: World, memory: EdgeMemory) -> None:
@@ -372,6 +421,18 @@ async def test_a_deletion_names_the_stores_that_were_not_cleared(world: World, m
     assert set(problems) == {"cache-0", "outbox"}
     assert "connection refused" in problems["cache-0"]
     assert "disk is full" in problems["outbox"]
+
+
+async def test_a_deletion_takes_what_waits_to_the_origin_at_once(world: World, memory: EdgeMemory) -> None:
+    await world.knows_anna()
+    await trio.testing.wait_all_tasks_blocked()
+    await world.outbox.append(ANNA, [Talk(base=1, started=NOW).says("of the deleted")])
+    async with taking(0):
+        receipt = await memory.delete_user("anna")
+        assert receipt.dropped == 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await world.outbox.depth()).changes == 0
+    assert memory.counters.changes_dropped == 1
 
 
 async def test_a_deletion_elsewhere_ends_the_session_when_the_origin_says_so(world: World, memory: EdgeMemory) -> None:
