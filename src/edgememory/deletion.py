@@ -7,7 +7,8 @@ from edgememory.errors import StoreError
 from edgememory.freshness import Policy
 from edgememory.models import Cleared, Entry, Receipt, UserKey
 from edgememory.runtime import Runtime
-from edgememory.tier import store_timeout
+from edgememory.store import MemoryStore
+from edgememory.tier import Tier, store_timeout
 
 DELETE_TIMEOUT = 10.0
 
@@ -16,7 +17,7 @@ async def delete_user(runtime: Runtime, user: UserKey, policy: Policy) -> Receip
     """Leave a tombstone at the origin and in this region's caches.
 
     Raises:
-        StoreError: the origin did not delete the user; nothing is deleted then.
+        StoreError: the origin did not say that it deleted the user. Nothing else is cleared then; delete again.
     """
     tombstone = await _at_the_origin(runtime, user)
     failures = await runtime.tiered.offer(user, tombstone)
@@ -40,6 +41,8 @@ async def delete_user(runtime: Runtime, user: UserKey, policy: Policy) -> Receip
                 error=None if error is None else str(error),
             )
         )
+    if runtime.tiered.replica is not None:
+        stores.append(await _at_the_replica(runtime.tiered.replica, user, tombstone, now))
     dropped, outbox = await _in_the_outbox(runtime, user, tombstone, now)
     return Receipt(version=tombstone.snapshot.version, stores=(*stores, outbox), dropped=dropped)
 
@@ -49,6 +52,18 @@ async def _at_the_origin(runtime: Runtime, user: UserKey) -> Entry:
     origin = runtime.tiered.origin
     with store_timeout(DELETE_TIMEOUT, store=origin.name, operation="delete"):
         return await origin.store.delete(user)
+
+
+async def _at_the_replica(replica: Tier[MemoryStore], user: UserKey, tombstone: Entry, now: datetime) -> Cleared:
+    """Nobody writes to a replica: it is cleared once it has replayed the deletion."""
+    version = tombstone.snapshot.version
+    try:
+        entry = await replica.get(user, at_least=version)
+    except StoreError as error:
+        return Cleared(store=replica.name, cleared=False, error=str(error))
+    if entry is None or entry.snapshot.version < version:
+        return Cleared(store=replica.name, cleared=False, error="it has not replayed the deletion yet")
+    return Cleared(store=replica.name, cleared=True, effective_by=now)
 
 
 async def _in_the_outbox(runtime: Runtime, user: UserKey, tombstone: Entry, now: datetime) -> tuple[int, Cleared]:

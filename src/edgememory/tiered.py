@@ -86,6 +86,11 @@ class TieredStore:
         """Where all writes are ordered."""
         return self._tiers.origin
 
+    @property
+    def replica(self) -> Tier[MemoryStore] | None:
+        """A copy of the origin nearby, if there is one."""
+        return self._tiers.replica
+
     async def read(self, user: UserKey, at_least: int = 0, timeout: float = math.inf) -> Read:
         """Return the user's memory, no older than the policy allows, or degraded. Never raises for an outage.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -11,6 +12,7 @@ import trio.testing
 from edgememory import EdgeMemory
 from edgememory.errors import NotCommittedError, StoreUnavailableError
 from edgememory.models import Claim, Pending, UserKey
+from edgememory.tier import Tier
 from tests.unit.fakes import ANNA, FakeCache, FakeOrigin, FakeOutbox, parts, virtual_now
 
 AWAY = StoreUnavailableError("connection refused", store="store", operation="any")
@@ -112,3 +114,19 @@ async def test_what_arrives_after_the_deadline_is_adopted_by_the_open_session() 
         await trio.testing.wait_all_tasks_blocked()
         assert not session.degraded
         assert [fact.text for fact in session.snapshot.facts] == ["now", "before"]
+
+
+@pytest.mark.parametrize("replayed", [True, False])
+async def test_a_deletion_says_whether_the_replica_has_heard_of_it(replayed: bool) -> None:
+    origin = FakeOrigin()
+    late = FakeOrigin()
+    replica = Tier(name="replica", store=origin if replayed else late, timeout=1.0, monotonic=anyio.current_time)
+    memory = EdgeMemory(
+        replace(parts(origin, FakeOutbox()), replica=replica),
+        namespace=ANNA.namespace,
+        now=virtual_now,
+        monotonic=anyio.current_time,
+    )
+    async with memory:
+        receipt = await memory.delete_user(ANNA.user_id)
+    assert {store.store: store.cleared for store in receipt.stores}["replica"] == replayed
