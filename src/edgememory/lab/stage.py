@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 AGENTS = 8
 STRAYS = 0.05
-"""The share of calls that a loaded machine may answer another way, say from the origin after the edge's timeout."""
+"""The share of calls that a loaded machine may answer another way: from the origin or degraded, after a timeout."""
 DRAIN_TIMEOUT = 120.0
 _DRAIN_LOOK = 0.1
 
