@@ -53,7 +53,7 @@ class Ledger:
         shown: str | None = None,
         timeout: float = OPEN_TIMEOUT,
     ) -> Call:
-        """Play one call. The first context block must hold *shown*, or else the person's mark, unless it is degraded."""
+        """Play one call. The context block must hold *shown*, or else the person's mark, unless it is degraded."""
         self.busy += 1
         started = perf_counter()
         async with agent.memory.session(person.user_id, timeout=timeout) as session:
