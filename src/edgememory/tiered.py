@@ -105,10 +105,10 @@ class TieredStore:
                 self._touch(user)
                 self._counters.reads_fresh += 1
                 return Read(held.entry, "fresh", NEAR, now - held.true_at)
-        read = await self._walked(user, max(at_least, self._floors.of(user)), timeout)
+        read = await self._walked(user, max(at_least, self._floors.of(user).version), timeout)
         self._count(read.status)
         if read.status != "degraded":
-            self._floors.raise_to(user, read.snapshot.version)
+            self._floors.raise_to(user, read.snapshot)
         return read
 
     async def _walked(self, user: UserKey, at_least: int, timeout: float) -> Read:
@@ -129,7 +129,8 @@ class TieredStore:
 
     async def _load(self, flight: Flight[Read], user: UserKey, at_least: int) -> None:
         held = self._near.peek(user)
-        walk = Walk(flight, self._tiers, user, at_least=at_least, hold=self.hold)
+        erased_at = self._floors.of(user).erased_at
+        walk = Walk(flight, self._tiers, user, at_least=at_least, erased_at=erased_at, hold=self.hold)
         if await walk.load(None if held is None else held.entry) == "stale":
             self.refresh(user)
 
@@ -165,8 +166,7 @@ class TieredStore:
 
     def hold(self, user: UserKey, entry: Entry) -> None:
         """Keep *entry* in process memory, if it is the newest there, and not below the user's floor."""
-        version = entry.snapshot.version
-        if version < self._floors.of(user):
+        if entry.snapshot.version < self._floors.of(user).version:
             return
         held = self._near.peek(user)
         is_newer = held is None or entry.order > held.order
@@ -178,7 +178,7 @@ class TieredStore:
             fresh_for=min(self._policy.near_ttl, fresh_for(entry, self._policy, now=now)),
             age=max(0.0, now - entry.synced_at),
         )
-        self._floors.raise_to(user, version)
+        self._floors.raise_to(user, entry.snapshot)
         if is_newer:
             self._on_newer(user, entry)
 

@@ -114,12 +114,15 @@ def _newer(first: _Found | None, second: _Found) -> _Found:
 class Walk:
     """What one walk has found so far, and which caches it found lacking."""
 
-    def __init__(self, flight: Flight[Read], tiers: Tiers, user: UserKey, *, at_least: int, hold: Hold) -> None:
-        """`hold` is called with each entry that may be served, as soon as it is known."""
+    def __init__(
+        self, flight: Flight[Read], tiers: Tiers, user: UserKey, *, at_least: int, erased_at: int, hold: Hold
+    ) -> None:
+        """`hold` is called with each entry that may be served. What is below *erased_at* is not even a last resort."""
         self._flight = flight
         self._tiers = tiers
         self._user = user
         self._at_least = at_least
+        self._erased_at = erased_at
         self._hold = hold
         self._candidate: _Found | None = None
         """The newest that answers."""
@@ -195,7 +198,7 @@ class Walk:
         except StoreError:
             entry = None
         if entry is not None and not entry.snapshot.exists and not entry.snapshot.is_tombstone:
-            self._best = _newer(self._best, _Found(entry, replica.name))
+            self._fall_back_on(_Found(entry, replica.name))
         elif entry is not None and self._judge(_Found(entry, replica.name)) is Verdict.FRESH:
             others.cancel()
         answered.set()
@@ -212,7 +215,7 @@ class Walk:
         found = _Found(entry, self._tiers.origin.name)
         if entry.snapshot.version >= self._at_least:
             self._candidate = found
-        self._best = _newer(self._best, found)
+        self._fall_back_on(found)
         self._hold(self._user, entry)
 
     def _judge(self, found: _Found) -> Verdict:
@@ -223,13 +226,17 @@ class Walk:
                 if found.tier != NEAR:  # process memory cannot confirm itself
                     self._hold(self._user, found.entry)
             case Verdict.BEHIND | Verdict.EXPIRED:
-                self._best = _newer(self._best, found)
+                self._fall_back_on(found)
             case Verdict.GONE:
                 pass
             case _ as never:
                 assert_never(never)
         self._flight.note(self._read("degraded"))
         return verdict
+
+    def _fall_back_on(self, found: _Found) -> None:
+        if found.entry.snapshot.version >= self._erased_at:
+            self._best = _newer(self._best, found)
 
     def _verdict(self, entry: Entry) -> Verdict:
         return decide(entry, self._tiers.policy, now=self._tiers.now(), at_least=self._at_least)

@@ -388,6 +388,19 @@ async def test_a_tombstone_outlives_its_freshness_and_outranks_what_is_older() -
         assert (read.status, read.snapshot.is_tombstone) == ("stale", True)
 
 
+async def test_what_was_deleted_is_not_served_degraded_either() -> None:
+    """Process memory has dropped the tombstone, the cache lost it, the origin is away: then nothing is served."""
+    async with tiered() as t:
+        old = await t.knows("a")
+        await t.store.offer(ANNA, await t.origin.delete(ANNA))
+        t.clock.advance(POLICY.near_keep)
+        t.cache._drop(ANNA)
+        await t.cache.put(ANNA, old, keep=1000)
+        t.origin.switch.fail(AWAY, "get")
+        read = await t.store.read(ANNA)
+        assert (read.status, read.entry) == ("degraded", None)
+
+
 async def test_ages_never_add_up_over_tiers() -> None:
     """What a cache fills into process memory, and a fill into a cache, keep the time when the content was true."""
     async with tiered() as t:
