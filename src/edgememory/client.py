@@ -269,11 +269,10 @@ class EdgeMemory:
         runtime, self._running = self._running, None
         if runtime is None:
             return
-        with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(self._close_timeout) as scope:
-                await runtime.writer.written()
-                await runtime.delivery.drained()
-        if scope.cancelled_caught and runtime.writer.behind:
+        with anyio.move_on_after(self._close_timeout, shield=True):
+            await runtime.writer.written()
+            await runtime.delivery.drained()
+        if runtime.writer.behind:
             _log.error("closed before every change was durable: some are lost")
         stack, self._stack = self._stack, AsyncExitStack()
         # Not shielded as a whole: on trio, the background's own scope is left here, and scopes must nest.
