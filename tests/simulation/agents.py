@@ -12,31 +12,46 @@ from edgememory.errors import NotCommittedError, StoreError
 from edgememory.models import Snapshot
 from edgememory.session import Session
 from edgememory.walk import Read
-from tests.simulation.history import Broke, Deleted, Event, Got, Left, Made, Saw, WasCommitted, texts_of
+from tests.simulation.history import Broke, Closed, Deleted, Event, Got, Idled, Left, Made, Saw, WasCommitted, texts_of
 from tests.simulation.stores import POISON, REFUSED, true_time
 from tests.simulation.world import Host, Process, World
 
 _said = count()
+TIME_ENOUGH = 40.0
+"""Seconds: longer than a lease of somebody who died, a poll, and the longest pause between two tries."""
 
 
 async def live(world: World, host: Host) -> None:
-    """Run one process after the other on *host*, until the world ends."""
+    """Run one process after the other on *host*, until the world ends; the last one stays until all is delivered."""
     while world.going:
         with world.process(host) as process:
-            async with process.memory, anyio.create_task_group() as agents:
-                agent = Agent(process)
-                for _ in range(world.random.randint(1, 3)):
-                    agents.start_soon(agent.work)
-                await anyio.sleep(world.random.uniform(0.5, 25))
-                agent.quits = True
-                match world.random.choice(("leaves", "leaves", "hurries", "dies", "dies")):
-                    case "hurries":
-                        agents.cancel_scope.cancel()
-                    case "dies":
-                        process.die()
-                    case _:
-                        pass
+            async with process.memory:
+                await _work(process)
+                if not world.going:
+                    await world.healed.wait()
+                    await anyio.sleep(TIME_ENOUGH)
+                    waiting = (await host.outbox.depth()).changes
+                    world.history.add(Idled(at=true_time(), process=process.name, waiting=waiting))
+            errors = process.memory.counters.background_errors
+            world.history.add(Closed(at=true_time(), process=process.name, background_errors=errors))
         await anyio.sleep(world.random.choice((0.0, 0.5, 4.0)))
+
+
+async def _work(process: Process) -> None:
+    random = process.world.random
+    agent = Agent(process)
+    async with anyio.create_task_group() as agents:
+        for _ in range(random.randint(1, 3)):
+            agents.start_soon(agent.work)
+        await anyio.sleep(random.uniform(0.5, 25))
+        agent.quits = True
+        match random.choice(("leaves", "leaves", "hurries", "dies", "dies")):
+            case "hurries":
+                agents.cancel_scope.cancel()
+            case "dies":
+                process.die()
+            case _:
+                pass
 
 
 class Agent:

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from tests.simulation.history import (
     Appended,
     Broke,
+    Closed,
     Committed,
     Converged,
     Deleted,
     Drained,
     Got,
     History,
+    Idled,
     Left,
     Made,
     Restarted,
@@ -168,6 +170,13 @@ def nothing_is_lost(history: History) -> Iterator[str]:
             yield f"{drained} still waits"
 
 
+def delivery_never_gets_stuck(history: History) -> Iterator[str]:
+    """A process that goes on delivers everything, once the faults have healed."""
+    for idled in history.of(Idled):
+        if idled.waiting:
+            yield f"{idled}"
+
+
 def _may_be_dropped(history: History, change: Made) -> bool:
     state = history.final[change.user]
     return not _survives(change, state.erased_at, state.erased_time)
@@ -226,6 +235,9 @@ def agents_never_break(history: History) -> Iterator[str]:
     """A session always opens, and in time; it is always left in time; nothing is raised."""
     for broke in history.of(Broke):
         yield f"{broke}"
+    for closed in history.of(Closed):
+        if closed.background_errors:
+            yield f"{closed}"
     for got in history.of(Got):
         if got.session and got.at - got.began > OPEN_TIMEOUT + _INSTANT:
             yield f"{got} took {got.at - got.began} s"
@@ -248,6 +260,7 @@ CHECKS: tuple[Check, ...] = (
     reads_never_go_back,
     reads_are_not_too_old,
     nothing_is_lost,
+    delivery_never_gets_stuck,
     what_was_taken_stays,
     deleted_stays_deleted,
     agents_never_break,

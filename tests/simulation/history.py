@@ -116,6 +116,18 @@ class Died(Event, frozen=True, kw_only=True):
     process: str
 
 
+class Closed(Event, frozen=True, kw_only=True):
+    process: str
+    background_errors: int
+
+
+class Idled(Event, frozen=True, kw_only=True):
+    """What was left in a host's outbox when its last process had had time enough after every fault had healed."""
+
+    process: str
+    waiting: int
+
+
 class Drained(Event, frozen=True, kw_only=True):
     """What was left in a host's outbox after every fault had healed."""
 

@@ -74,3 +74,4 @@ def _heal(world: World) -> None:
             region.replica.catch_up()
     for host in world.hosts:
         host.to_outbox.heal()
+    world.healed.set()

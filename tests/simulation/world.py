@@ -64,6 +64,7 @@ class World:
     """When agents stop, and faults heal."""
     shown: list[tuple[str, int]] = field(default_factory=list)
     """(user, version): what agents tell each other after `committed`."""
+    healed: anyio.Event = field(default_factory=anyio.Event)
     _names: Iterator[int] = field(default_factory=count)
 
     @property
