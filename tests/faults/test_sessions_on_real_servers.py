@@ -22,6 +22,7 @@ from edgememory.outbox.file import FileOutbox
 from edgememory.stores.newer_wins import from_value
 from edgememory.stores.postgres import PostgresPrimary, migrate
 from edgememory.stores.redis import RedisStore
+from edgememory.testing.examples import AWKWARD_IDS
 from edgememory.testing.talk import Talk
 from tests.raw_postgres import plain_role, raw_connection, raw_state
 
@@ -130,7 +131,8 @@ async def test_an_edge_that_restarts_and_forgets_loses_nothing(
         assert first.durable
         await delivered(first)
     async with raw_redis(edge) as raw:
-        assert from_value(await raw.get(entry_key(ANNA))).snapshot.version == 1, "the region has it again"
+        again = from_value(await raw.get(entry_key(ANNA)))
+        assert texts(again.snapshot) == ["before", "after the restart"], "the region has it again"
         await to_thread.run_sync(own_redis_server.restart)
     async with host(migrated_database, edge, outbox) as memory, calls(memory) as second:
         assert texts(second.snapshot) == ["before", "after the restart"]
@@ -367,6 +369,20 @@ async def test_a_change_that_the_origin_refuses_is_buried_and_the_good_ones_arri
     async with raw_redis(redis_url) as raw:
         entry = from_value(await raw.get(entry_key(ANNA)))
     assert (entry.snapshot.facts, entry.tentative_at) == ((), 0.0)
+
+
+async def test_awkward_ids_are_users_of_their_own_on_every_store(
+    migrated_database: str, redis_url: str, outbox: Path
+) -> None:
+    async with host(migrated_database, redis_url, outbox) as memory:
+        for number, user in enumerate(AWKWARD_IDS):
+            async with memory.session(user, timeout=10, leave_timeout=10) as session:
+                session.add_message("user", f"I am {number}")
+            await delivered(session)
+    for edge in (redis_url, "redis://127.0.0.1:1"):  # from Redis, then from Postgres
+        async with host(migrated_database, edge, outbox) as memory:
+            for number, user in enumerate(AWKWARD_IDS):
+                assert texts(await memory.get_profile(user, timeout=10)) == [f"I am {number}"]
 
 
 # Several hosts
