@@ -50,8 +50,8 @@ def decide(entry: Entry, policy: Policy, *, now: float, at_least: int = 0) -> Ve
     """Say what a reader may do with *entry* at *now* (seconds, the origin's clock).
 
     FRESH answers. STALE answers while a refresh runs. EXPIRED and BEHIND answer only when the tiers below have
-    failed. GONE never answers. Bounds are exclusive: an entry whose ttl is 10 is stale at age 10. A tombstone is an
-    answer at any age; any other absence expires at once, because a new user is worth a round trip.
+    failed. GONE never answers. Bounds are exclusive: an entry whose ttl is 10 is stale at age 10. A tombstone
+    is never gone; any other absence expires at once, because a new user is worth a round trip.
     """
     snapshot = entry.snapshot
     if snapshot.version < at_least:
@@ -59,9 +59,9 @@ def decide(entry: Entry, policy: Policy, *, now: float, at_least: int = 0) -> Ve
     if fresh_for(entry, policy, now=now) > 0:
         return Verdict.FRESH
     age = now - entry.synced_at
-    if snapshot.is_tombstone or (snapshot.exists and age < policy.ttl + policy.stale_while_revalidate):
+    if (snapshot.exists or snapshot.is_tombstone) and age < policy.ttl + policy.stale_while_revalidate:
         return Verdict.STALE
-    return Verdict.EXPIRED if age < policy.stale_if_error else Verdict.GONE
+    return Verdict.EXPIRED if snapshot.is_tombstone or age < policy.stale_if_error else Verdict.GONE
 
 
 def fresh_for(entry: Entry, policy: Policy, *, now: float) -> float:
