@@ -20,6 +20,11 @@ S = TypeVar("S", bound=MemoryStore)
 T = TypeVar("T")
 
 
+FIRST_ANSWER = 0.15
+"""Seconds that a tier has beyond its timeout until it has answered once: connecting takes several round trips, and a
+call that comes as soon as its process is up is not to lose what the edge knows."""
+
+
 @contextmanager
 def store_timeout(seconds: float, *, store: str, operation: str) -> Generator[None]:
     """Turn *seconds* without an answer into `StoreUnavailableError`."""
@@ -41,6 +46,7 @@ class Tier(Generic[S]):
     breaker: Breaker = field(default_factory=Breaker)
     counters: TierCounters = field(default_factory=TierCounters)
     monotonic: Callable[[], float] = time.monotonic
+    answered: bool = False
 
     async def ask(self, operation: str, request: Callable[[], Awaitable[T]]) -> T:
         """Await *request* within the timeout.
@@ -52,13 +58,15 @@ class Tier(Generic[S]):
             self.counters.skips += 1
             raise StoreUnavailableError("not asked: it failed just now", store=self.name, operation=operation)
         try:
-            with store_timeout(self.timeout, store=self.name, operation=operation):
+            seconds = self.timeout if self.answered else self.timeout + FIRST_ANSWER
+            with store_timeout(seconds, store=self.name, operation=operation):
                 answer = await request()
         except StoreError as error:
             self.counters.failures += 1
             self.breaker.failed(self.monotonic())
             _log.debug("%s", error)
             raise
+        self.answered = True
         self.breaker.succeeded()
         return answer
 

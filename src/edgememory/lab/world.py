@@ -73,7 +73,7 @@ class Agent:
 
     async def connected(self) -> None:
         """Wait until two questions at once take Geneva one round trip: both connections are open."""
-        await self.edge.store.warm()
+        await self.memory.warm(NOBODY.user_id)
         waited = math.inf
         while waited > 1.5 * TO_GENEVA:
             started = perf_counter()

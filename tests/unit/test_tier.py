@@ -1,0 +1,46 @@
+"""A tier's patience, under virtual time."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+import trio
+from trio.testing import MockClock
+
+from edgememory.errors import StoreUnavailableError
+from edgememory.stores.memory import InMemoryStore
+from edgememory.tier import FIRST_ANSWER, Tier
+
+TIMEOUT = 0.05
+
+
+def under_virtual_time(test: Callable[[], Awaitable[None]]) -> None:
+    trio.run(test, clock=MockClock(autojump_threshold=0))
+
+
+def tier() -> Tier[InMemoryStore]:
+    return Tier(name="redis", store=InMemoryStore(), timeout=TIMEOUT)
+
+
+async def answer_after(tier: Tier[InMemoryStore], seconds: float) -> None:
+    await tier.ask("get", lambda: anyio.sleep(seconds))
+
+
+def test_a_tier_that_has_not_answered_yet_has_time_to_connect() -> None:
+    async def test() -> None:
+        asked = tier()
+        await answer_after(asked, TIMEOUT + 0.9 * FIRST_ANSWER)
+        with pytest.raises(StoreUnavailableError):
+            await answer_after(asked, 1.1 * TIMEOUT)
+
+    under_virtual_time(test)
+
+
+def test_that_time_is_bounded_and_comes_back_until_it_answers() -> None:
+    async def test() -> None:
+        asked = tier()
+        with pytest.raises(StoreUnavailableError, match=r"no answer within 0\.2 s"):
+            await answer_after(asked, TIMEOUT + 1.1 * FIRST_ANSWER)
+        await answer_after(asked, TIMEOUT + 0.9 * FIRST_ANSWER)
+
+    under_virtual_time(test)
