@@ -66,6 +66,7 @@ class EdgeMemory:
         self._now = now
         self._monotonic = monotonic
         self._stack = AsyncExitStack()
+        self._opening = False
         self._running: Runtime | None = None
 
     @classmethod
@@ -197,18 +198,23 @@ class EdgeMemory:
 
     async def open(self) -> None:
         """Start the background work, and begin to open the connections."""
-        if self._running is not None:
+        if self._running is not None or self._opening:
             raise EdgeMemoryError("already open")
+        self._opening = True
         try:
             parts = self._parts if isinstance(self._parts, Parts) else await self._parts(self._stack)
             self._stack.push_async_callback(_shielded, parts.outbox.aclose)
             self._stack.push_async_callback(_shielded, parts.origin.store.aclose)
             for tier in parts.caches:
                 self._stack.push_async_callback(_shielded, tier.store.aclose)
+            if parts.replica is not None:
+                self._stack.push_async_callback(_shielded, parts.replica.store.aclose)
             self._running = await self._started(parts)
         except BaseException:
             await self._stack.aclose()
             raise
+        finally:
+            self._opening = False
 
     async def _started(self, parts: Parts) -> Runtime:
         background = Background(self.counters)
@@ -301,7 +307,8 @@ async def _shielded(close: Callable[[], Awaitable[None]]) -> None:
 async def _looked_into(outbox: Outbox) -> None:
     """Open it before the first caller comes. One that is broken is said now; the agent talks all the same."""
     try:
-        depth = await outbox.depth()
+        with store_timeout(CONNECT_TIMEOUT, store="outbox", operation="depth"):
+            depth = await outbox.depth()
     except StoreError as error:
         _log.error("nothing will be durable until the outbox works: %s", error)
     else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from edgememory.changes import Change
-from edgememory.models import Claim, Committed, Entry, Pending, UserKey
+from edgememory.models import Claim, Committed, Depth, Entry, Pending, UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.parts import Parts
 from edgememory.stores.memory import InMemoryStore
@@ -73,6 +73,10 @@ class FakeOutbox(MemoryOutbox):
     async def pending(self, user: UserKey) -> Pending:
         await self.switch.passed("pending")
         return await super().pending(user)
+
+    async def depth(self) -> Depth:
+        await self.switch.passed("depth")
+        return await super().depth()
 
     async def claim(self, *, lease: float, limit: int) -> Sequence[Claim]:
         await self.switch.passed("claim")

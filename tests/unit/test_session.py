@@ -1,7 +1,7 @@
 """Sessions and EdgeMemory as an agent uses them, everything in process memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -11,6 +11,8 @@ import pytest
 from edgememory import EdgeMemory, EdgeMemoryError, InvalidInputError, NotCommittedError, Parts, Session, Tier
 from edgememory.models import UserKey
 from edgememory.outbox.memory import MemoryOutbox
+from edgememory.store import CacheStore
+from edgememory.stores.memory import InMemoryStore
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.testing.examples import AWKWARD_IDS
 
@@ -35,9 +37,16 @@ class World:
         self.origin = InMemoryOrigin()
         self.outbox = MemoryOutbox()
 
+    def parts(self, *, caches: Sequence[CacheStore] = (), replica: CacheStore | None = None) -> Parts:
+        return Parts(
+            origin=Tier(name="origin", store=self.origin, timeout=1.0),
+            outbox=self.outbox,
+            caches=[Tier(name="cache", store=cache, timeout=1.0) for cache in caches],
+            replica=None if replica is None else Tier(name="replica", store=replica, timeout=1.0),
+        )
+
     def host(self, **options: Any) -> EdgeMemory:
-        parts = Parts(origin=Tier(name="origin", store=self.origin, timeout=1.0), outbox=self.outbox)
-        return EdgeMemory(parts, **options)
+        return EdgeMemory(self.parts(), **options)
 
 
 def texts(session: Session) -> list[str]:
@@ -506,6 +515,53 @@ async def test_opening_twice_is_refused_and_disturbs_nothing(memory: EdgeMemory)
         await session.committed()
 
 
+async def test_opening_in_two_tasks_at_once_opens_it_once(anyio_backend: str) -> None:
+    world = World()
+    assembled = 0
+
+    async def assemble(stack: Any) -> Parts:
+        nonlocal assembled
+        assembled += 1
+        await anyio.sleep(0.01)
+        return world.parts()
+
+    memory = EdgeMemory(assemble)
+
+    async def refused() -> None:
+        with pytest.raises(EdgeMemoryError, match="already open"):
+            await memory.open()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(refused)
+        async with memory:
+            pass
+        assert assembled == 1
+
+
+async def test_closing_closes_every_store(anyio_backend: str) -> None:
+    closed: list[str] = []
+    world = World()
+    parts = world.parts(caches=[InMemoryStore()], replica=InMemoryStore())
+    stores = {
+        "origin": parts.origin.store,
+        "outbox": parts.outbox,
+        "cache": parts.caches[0].store,
+        "replica": parts.replica and parts.replica.store,
+    }
+
+    def closing(name: str) -> Callable[[], Any]:
+        async def aclose() -> None:
+            closed.append(name)
+
+        return aclose
+
+    for name, store in stores.items():
+        store.aclose = closing(name)  # type: ignore[method-assign, union-attr]
+    async with EdgeMemory(parts):
+        assert closed == []
+    assert sorted(closed) == sorted(stores)
+
+
 async def test_a_memory_can_be_opened_again() -> None:
     world = World()
     memory = world.host()
@@ -523,7 +579,7 @@ async def test_opening_that_fails_closes_what_was_opened_and_can_be_repeated(any
         stack.callback(left.append, "left")
         if len(left) < 1:
             raise ConnectionRefusedError
-        return Parts(origin=Tier(name="origin", store=world.origin, timeout=1.0), outbox=world.outbox)
+        return world.parts()
 
     memory = EdgeMemory(assemble)
     with pytest.raises(ConnectionRefusedError):

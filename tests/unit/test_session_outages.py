@@ -205,6 +205,19 @@ async def test_opening_the_memory_waits_for_no_connection(world: World) -> None:
         pass
 
 
+@pytest.mark.parametrize("how", ["hangs", "fails"])
+async def test_the_memory_opens_although_its_outbox_does_not_answer(world: World, how: str) -> None:
+    if how == "hangs":
+        world.outbox.switch.hang("depth")
+    else:
+        world.outbox.switch.fail(BROKEN, "depth")
+    with anyio.fail_after(6):
+        async with world.host() as memory:
+            async with memory.session("anna") as session:
+                session.add_message("user", "hello")
+            assert session.durable
+
+
 # Leaving
 
 
