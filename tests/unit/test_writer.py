@@ -1,6 +1,6 @@
 """The queue before the outbox, in virtual time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import trio.testing
 
 from edgememory.changes import Change
 from edgememory.errors import OutboxFullError, StoreBlockedError
+from edgememory.models import UserKey
 from edgememory.outbox.backoff import LONGEST
 from edgememory.outbox.writer import OutboxWriter
 from edgememory.testing.talk import Talk
@@ -119,3 +120,38 @@ async def test_a_writer_that_has_ended_takes_nothing(outbox: FakeOutbox) -> None
     async with running(writer):
         await anyio.lowlevel.checkpoint()
     assert not writer.submit(ANNA, said())
+
+
+class Choosy(FakeOutbox):
+    """Takes nothing of Anna's, and everything of others; each append takes as long as is said."""
+
+    takes = 0.0
+
+    async def append(self, user: UserKey, changes: Sequence[Change]) -> None:
+        if user == ANNA:
+            raise OutboxFullError("too much of Anna's")
+        await super().append(user, changes)
+        await anyio.sleep(self.takes)
+
+
+async def test_one_user_s_long_failure_makes_no_other_wait_for_the_next_try() -> None:
+    writer = OutboxWriter(Choosy())
+    async with running(writer):
+        writer.submit(ANNA, said())
+        await anyio.sleep(600)
+        for _ in range(3):
+            writer.submit(BERT, said())
+            with anyio.fail_after(0.01):
+                await writer.written(BERT)
+    assert len(writer.queued(ANNA)) == 1
+
+
+async def test_who_leaves_does_not_wait_for_the_appends_of_others() -> None:
+    outbox = Choosy()
+    outbox.takes = 1.0
+    writer = OutboxWriter(outbox)
+    async with running(writer):
+        for number in range(10):
+            writer.submit(UserKey("clinic", str(number)), said())
+        with anyio.fail_after(1.5):
+            await writer.written(UserKey("clinic", "0"))

@@ -66,7 +66,9 @@ class OutboxWriter:
                 self._submitted = anyio.Event()
                 failures = 0 if await self._append_all() else failures + 1
                 if failures:
-                    await anyio.sleep(backoff(failures))
+                    # What is submitted meanwhile is tried at once: perhaps it is another user's failure.
+                    with anyio.move_on_after(backoff(failures)):
+                        await self._submitted.wait()
                     self._submitted.set()
         finally:
             self._room = 0  # A framework's last event may come after the end: it must be refused, not lost in silence.
@@ -87,6 +89,6 @@ class OutboxWriter:
                 self._room += size
             if not queued:
                 del self._queue[user]
-        self._written.set()
-        self._written = anyio.Event()
+            self._written.set()
+            self._written = anyio.Event()
         return complete
