@@ -56,7 +56,10 @@ class OriginStore(MemoryStore, Protocol):
 
 
 class Outbox(Protocol):
-    """Changes that the origin has not acknowledged, durable, per user."""
+    """Changes that the origin has not acknowledged, durable, per user.
+
+    Every method answers or raises within seconds: the writer and delivery wait for it, and for nothing else meanwhile.
+    """
 
     async def append(self, user: UserKey, changes: Sequence[Change]) -> None:
         """Keep *changes*; durable when it returns. Appending a change twice keeps it once."""
