@@ -320,5 +320,6 @@ async def _warmed(tier: CacheTier | OriginTier) -> None:
     try:
         with store_timeout(CONNECT_TIMEOUT, store=tier.name, operation="warm"):
             await tier.store.warm()
+        tier.answered = True
     except StoreError as error:
         _log.info("no connection ahead of the first request: %s", error)

@@ -47,6 +47,7 @@ class Tier(Generic[S]):
     counters: TierCounters = field(default_factory=TierCounters)
     monotonic: Callable[[], float] = time.monotonic
     answered: bool = False
+    """Whether it has answered before, or was warmed: then it is connected, and has no more than its timeout."""
 
     async def ask(self, operation: str, request: Callable[[], Awaitable[T]]) -> T:
         """Await *request* within the timeout.
