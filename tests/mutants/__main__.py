@@ -16,6 +16,7 @@ SUITE = (
     "tests/stateful/test_tiered_time.py",
     "tests/unit/test_delivery.py",
     "tests/simulation/test_session_races.py",
+    "tests/simulation/test_cancellation.py",
     "tests/stateful/test_tiered_model.py",
     "tests/simulation/test_simulation.py",
 )

@@ -70,4 +70,16 @@ MUTANTS = (
         "                return super().pop(getattr(user, 'user_id', user))\n"
         "        self._held = ByUserId()\n",
     ),
+    Mutant(
+        "process memory confirms itself",
+        "walk.py",
+        "if found.tier != NEAR:",
+        "if True:",
+    ),
+    Mutant(
+        "the writer dies with whoever opened it",
+        "background.py",
+        "with anyio.CancelScope(shield=True):\n            async with",
+        "with anyio.CancelScope():\n            async with",
+    ),
 )

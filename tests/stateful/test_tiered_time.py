@@ -88,9 +88,9 @@ async def tiered(*, replicated: bool = False) -> AsyncIterator[Tiered]:
         store = TieredStore(
             background=background,
             near=InMemoryStore(monotonic=clock),
-            caches=[Tier(name="edge", store=cache, timeout=CACHE_TIMEOUT, monotonic=clock)],
-            origin=Tier(name="origin", store=origin, timeout=ORIGIN_TIMEOUT, monotonic=clock),
-            replica=Tier(name="replica", store=replica, timeout=REPLICA_TIMEOUT, monotonic=clock)
+            caches=[Tier(name="edge", store=cache, timeout=CACHE_TIMEOUT, monotonic=clock, answered=True)],
+            origin=Tier(name="origin", store=origin, timeout=ORIGIN_TIMEOUT, monotonic=clock, answered=True),
+            replica=Tier(name="replica", store=replica, timeout=REPLICA_TIMEOUT, monotonic=clock, answered=True)
             if replicated
             else None,
             policy=POLICY,
