@@ -17,7 +17,7 @@ from edgememory.deletion import delete_user
 from edgememory.errors import EdgeMemoryError, NotDurableError, StoreError
 from edgememory.freshness import Policy
 from edgememory.ids import next_id
-from edgememory.limits import LIMITS, check_text, check_user
+from edgememory.limits import LIMITS, check_seconds, check_text, check_user, check_version
 from edgememory.look import look
 from edgememory.models import Message, Page, Receipt, Snapshot
 from edgememory.outbox.delivery import Delivery, DeliveryPolicy
@@ -127,16 +127,16 @@ class EdgeMemory:
             leave_timeout: seconds that leaving may wait for the outbox and the caches.
 
         Raises:
-            InvalidInputError: an id is empty, too long, or holds what no store can keep.
+            InvalidInputError: an id is empty, too long, or holds what no store can keep; a number is none.
         """
         return Session(
             self._opened,
             check_user(self._namespace, user_id),
             session_id=next_id() if session_id is None else check_text("session_id", session_id, LIMITS.session_id),
             agent_id=None if agent_id is None else check_text("agent_id", agent_id, LIMITS.agent_id),
-            at_least=at_least,
-            open_timeout=timeout,
-            leave_timeout=leave_timeout,
+            at_least=check_version("at_least", at_least),
+            open_timeout=check_seconds("timeout", timeout),
+            leave_timeout=check_seconds("leave_timeout", leave_timeout),
         )
 
     async def warm(self, user_id: str, *, timeout: float = math.inf) -> Read:
@@ -145,6 +145,7 @@ class EdgeMemory:
         Never raises for an outage.
         """
         user, runtime = check_user(self._namespace, user_id), self._opened()
+        timeout = check_seconds("timeout", timeout)
         runtime.background.start(self._connect, runtime)
         return (await look(runtime, user, timeout=timeout)).read
 
@@ -153,7 +154,7 @@ class EdgeMemory:
     async def get_profile(self, user_id: str, *, timeout: float = 0.5) -> Snapshot:
         """Return the user's snapshot as a session would first see it; empty if nothing can be learned in time."""
         user, runtime = check_user(self._namespace, user_id), self._opened()
-        return (await look(runtime, user, timeout=timeout)).snapshot
+        return (await look(runtime, user, timeout=check_seconds("timeout", timeout))).snapshot
 
     async def get_messages(
         self, user_id: str, *, session_id: str | None = None, cursor: str | None = None, limit: int = 50
@@ -184,7 +185,7 @@ class EdgeMemory:
             NotDurableError: it is not, after *timeout* seconds; it is still being tried.
         """
         runtime = self._opened()
-        with anyio.move_on_after(timeout) as scope:
+        with anyio.move_on_after(check_seconds("timeout", timeout)) as scope:
             await runtime.writer.written()
         if scope.cancelled_caught:
             raise NotDurableError(f"some changes are in process memory only, after {timeout:g} s")

@@ -1,7 +1,7 @@
 """What fits, and the door where everything else is refused. The same on every backend."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from math import isfinite
 from typing import get_args
 
@@ -77,7 +77,7 @@ def check_scalar(name: str, value: Scalar, limit: int) -> Scalar:
         case float() if isfinite(value):
             return value
         case int() | float():
-            raise InvalidInputError(f"{name} must be a finite number within 64 bits, not {value}")
+            raise InvalidInputError(f"{name} must be a finite number within 64 bits")
     raise InvalidInputError(f"{name} must be a string, number, boolean or None, not {type(value).__name__}")
 
 
@@ -103,16 +103,44 @@ def check_importance(value: int) -> int:
 
 
 def check_time(name: str, value: datetime) -> datetime:
-    """Return *value* if it says which time zone it is in."""
-    if value.tzinfo is None:
+    """Return *value* in UTC, if it says which time zone it is in."""
+    if not isinstance(value, datetime):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidInputError(f"{name} must be a datetime, not {type(value).__name__}")
+    if value.utcoffset() is None:
         raise InvalidInputError(f"{name} has no time zone; use datetime.now(timezone.utc)")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidInputError(f"{name} is outside of the years 1 to 9999 in UTC") from error
+
+
+def check_bool(name: str, value: bool) -> bool:
+    """Return *value* if it is one: outboxes and databases take nothing that is merely true."""
+    if type(value) is not bool:
+        raise InvalidInputError(f"{name} must be True or False, not {value!r}")
     return value
+
+
+def check_version(name: str, value: int) -> int:
+    """Return *value* if it is a whole number from 0."""
+    if type(value) is not int or value < 0:
+        raise InvalidInputError(f"{name} must be a version, a whole number from 0, not {value!r}")
+    return value
+
+
+def check_seconds(name: str, value: float) -> float:
+    """Return *value* if it is a number; one below 0, as of a deadline that has passed, means 0."""
+    if type(value) not in (int, float) or value != value:
+        raise InvalidInputError(f"{name} must be a number of seconds, not {value!r}")
+    return max(0.0, value)
 
 
 def check_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar] | None:
     """Return a copy, if it is flat and within its limit encoded."""
     if not metadata:
         return None
+    if not isinstance(metadata, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidInputError(f"metadata must be a mapping, not {type(metadata).__name__}")
     checked = {
         check_text("a metadata key", key, LIMITS.metadata): check_scalar(f"metadata[{key!r}]", value, LIMITS.metadata)
         for key, value in metadata.items()

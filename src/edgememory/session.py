@@ -20,6 +20,7 @@ from edgememory.ids import next_id
 from edgememory.keys import fact_key
 from edgememory.limits import (
     LIMITS,
+    check_bool,
     check_importance,
     check_metadata,
     check_new_preference,
@@ -112,7 +113,7 @@ class Session:
             role=check_role(role),
             text=check_text("text", text, LIMITS.message),
             at=check_time("at", at or datetime.now(UTC)),
-            interrupted=interrupted,
+            interrupted=check_bool("interrupted", interrupted),
             agent_id=self._agent_id,
             metadata=check_metadata(metadata),
         )
@@ -172,6 +173,8 @@ class Session:
     # Opening and leaving
 
     async def __aenter__(self) -> Self:
+        if self._opened is not None:
+            raise EdgeMemoryError("a session is entered once: make another with `memory.session(...)`")
         stay = Stay(self._find_runtime(), self._user)
         self._opened = stay
         await stay.open(at_least=self._at_least, timeout=self._open_timeout)

@@ -80,7 +80,8 @@ class Stay:
         finally:
             self._runtime.sessions.remove(self._user, self)
         if not self.durable:
-            _log.error("a session was left before all its changes were durable; they are still being tried")
+            fate = "some were lost" if self._overflowed else "they are still being tried"
+            _log.error("a session was left before all its changes were durable; %s", fate)
 
     async def _leave_uncancelled(self, timeout: float) -> None:
         """Leave in a task that nobody cancels: asyncio's own cancellation goes through every shield."""
@@ -125,7 +126,11 @@ class Stay:
                 await runtime.delivery.settled()
         if view.ended:
             raise NotCommittedError("the user was deleted, and what this session changed with them")
-        if self._lost or self._overflowed:
+        if self._overflowed:
+            raise NotCommittedError(
+                "some changes of this session never reached the outbox: its queue was full or closed"
+            )
+        if self._lost:
             raise NotCommittedError(f"{len(self._lost)} changes of this session were dropped or refused")
         return pending.floor
 

@@ -1,5 +1,7 @@
+import asyncio
 import gc
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import pytest
@@ -130,3 +132,26 @@ def test_a_client_that_decodes_is_refused(given: str) -> None:
 def test_what_is_no_redis_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         RedisStore(url)
+
+
+async def test_an_option_that_redis_does_not_know_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"not a Redis URL: .*no_such_option"):
+        RedisStore("redis://127.0.0.1?no_such_option=1")
+
+
+async def test_a_unix_socket_leads_to_redis_too(redis_server: RedisServer, tmp_path: Path) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while block := await reader.read(65536):
+            writer.write(block)
+        writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, here = await asyncio.open_connection("127.0.0.1", redis_server.port)
+        await asyncio.gather(forward(reader, here), forward(there, writer))
+
+    user = UserKey("contract", "by socket")
+    async with await asyncio.start_unix_server(connected, tmp_path / "redis.sock"):
+        store = RedisStore(f"unix://{tmp_path}/redis.sock")
+        assert await store.put(user, entry_at(7), keep=KEEP)
+        assert await store.get(user) == entry_at(7)
+        await store.aclose()

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from markdown import markdown
 
 from tests.docs.fences import ROOT, fences
 
@@ -50,6 +51,15 @@ def test_the_page_shows_what_is_printed(runs: tuple[str, str]) -> None:
         printed = iter(output.splitlines())
         missing = [line for line in block.splitlines() if line != "..." and line not in printed]
         assert not missing  # in the order in which they are printed
+
+
+def test_the_page_shows_the_program() -> None:
+    page = (ROOT / PAGE).read_text(encoding="utf-8")
+    # What `mkdocs.yml` names; a formatter that takes the line for Python must not take the program off the page.
+    shown = markdown(
+        page, extensions=["pymdownx.snippets"], extension_configs={"pymdownx.snippets": {"base_path": [ROOT]}}
+    )
+    assert "async def main(folder: str)" in shown
 
 
 def test_it_is_short() -> None:

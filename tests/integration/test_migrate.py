@@ -95,6 +95,12 @@ async def test_a_role_that_may_not_is_refused(database: str, raw: asyncpg.Connec
             await migrate(dsn)
 
 
+@pytest.mark.parametrize("dsn", ["postgresql://127.0.0.1:99999/x", "postgresql://[::1/x", "nonsense"])
+async def test_what_is_no_dsn_is_blocked(dsn: str) -> None:
+    with pytest.raises(StoreBlockedError, match="invalid"):
+        await migrate(dsn)
+
+
 async def test_a_server_that_is_away_is_unavailable() -> None:
     with pytest.raises(StoreUnavailableError):
         await migrate("postgresql://postgres@127.0.0.1:1/postgres")

@@ -5,14 +5,17 @@ import pytest
 from edgememory.errors import InvalidInputError
 from edgememory.limits import (
     LIMITS,
+    check_bool,
     check_importance,
     check_metadata,
     check_new_preference,
     check_role,
     check_scalar,
+    check_seconds,
     check_text,
     check_time,
     check_user,
+    check_version,
 )
 from edgememory.models import Preference, UserKey
 
@@ -55,7 +58,21 @@ def test_a_scalar_that_json_holds_exactly_is_taken(value: str | int | float | bo
 
 @pytest.mark.parametrize(
     "value",
-    [2**63, -(2**63) - 1, float("nan"), float("inf"), -float("inf"), "x" * 11, "\0", "\ud800", b"x", [], {}, 1j],
+    [
+        2**63,
+        -(2**63) - 1,
+        pytest.param(10**5000, id="huge"),
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+        "x" * 11,
+        "\0",
+        "\ud800",
+        b"x",
+        [],
+        {},
+        1j,
+    ],
 )
 def test_any_other_scalar_is_refused(value: str) -> None:
     with pytest.raises(InvalidInputError, match="value"):
@@ -73,12 +90,46 @@ def test_any_other_importance_is_refused(value: int) -> None:
         check_importance(value)
 
 
-def test_a_time_has_a_zone() -> None:
-    for zone in (UTC, timezone(timedelta(hours=5, minutes=45))):
+def test_a_time_is_kept_in_utc_to_the_second() -> None:
+    for zone in (UTC, timezone(timedelta(hours=5, minutes=45)), timezone(timedelta(minutes=17, seconds=30))):
         at = datetime(2026, 1, 2, tzinfo=zone)
-        assert check_time("at", at) is at
-    with pytest.raises(InvalidInputError, match="at has no time zone"):
-        check_time("at", datetime(2026, 1, 2))  # noqa: DTZ001 - that is the point
+        assert check_time("at", at) == at
+        assert check_time("at", at).tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [
+        (datetime(2026, 1, 2), "at has no time zone"),  # noqa: DTZ001 - that is the point
+        (datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))), "at is outside of the years 1 to 9999"),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=12))), "at is outside of the years 1 to 9999"),
+        ("2026-01-02", "at must be a datetime, not str"),
+    ],
+)
+def test_a_time_that_no_store_can_hold_is_refused(at: datetime, reason: str) -> None:
+    with pytest.raises(InvalidInputError, match=reason):
+        check_time("at", at)
+
+
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_what_is_merely_true_or_false_is_refused(value: bool) -> None:
+    assert check_bool("interrupted", True) is True
+    with pytest.raises(InvalidInputError, match="interrupted must be True or False"):
+        check_bool("interrupted", value)
+
+
+@pytest.mark.parametrize("value", [-1, 1.0, True, "1", None, float("nan")])
+def test_a_version_is_a_whole_number(value: int) -> None:
+    assert check_version("at_least", 2**40) == 2**40
+    with pytest.raises(InvalidInputError, match="at_least must be a version"):
+        check_version("at_least", value)
+
+
+@pytest.mark.parametrize("value", ["1", None, float("nan"), True])
+def test_seconds_are_a_number(value: float) -> None:
+    assert [check_seconds("timeout", given) for given in (-1, 0.5, float("inf"))] == [0, 0.5, float("inf")]
+    with pytest.raises(InvalidInputError, match="timeout must be a number of seconds"):
+        check_seconds("timeout", value)
 
 
 def test_a_role_is_one_of_four() -> None:
@@ -108,6 +159,7 @@ def test_metadata_is_flat_and_copied() -> None:
         {"a": "\0"},
         {"a": "x" * 4090},
         {str(place): "x" * 50 for place in range(100)},
+        [("a", 1)],
     ],
 )
 def test_other_metadata_is_refused(metadata: dict[str, str]) -> None:

@@ -247,6 +247,16 @@ async def test_a_session_that_is_not_open_says_so(memory: EdgeMemory) -> None:
         session.context()
 
 
+async def test_a_session_is_entered_once(memory: EdgeMemory) -> None:
+    async with memory.session("anna") as session:
+        session.remember("first")
+        with pytest.raises(EdgeMemoryError, match="entered once"):
+            await session.__aenter__()
+        session.remember("second")
+    assert session.durable
+    assert set(facts(session)) == {"first", "second"}
+
+
 async def test_a_session_that_raises_keeps_what_was_said_before(memory: EdgeMemory) -> None:
     session = memory.session("anna")
 
@@ -407,6 +417,26 @@ async def test_a_wrong_id_is_refused_at_the_door(memory: EdgeMemory, id: object,
             memory.session("anna", agent_id=wrong)
 
 
+@pytest.mark.parametrize("seconds", [None, "1", float("nan")])
+async def test_a_wrong_timeout_is_refused_at_the_door(memory: EdgeMemory, seconds: object) -> None:
+    wrong = cast(float, seconds)
+    for parameter in ("timeout", "leave_timeout"):
+        with pytest.raises(InvalidInputError, match=f"^{parameter} must be a number of seconds"):
+            memory.session("anna", **{parameter: wrong})
+    for call in (
+        memory.warm("anna", timeout=wrong),
+        memory.get_profile("anna", timeout=wrong),
+        memory.flush(timeout=wrong),
+    ):
+        with pytest.raises(InvalidInputError, match="timeout must be a number of seconds"):
+            await call
+
+
+async def test_a_wrong_version_is_refused_at_the_door(memory: EdgeMemory) -> None:
+    with pytest.raises(InvalidInputError, match="at_least must be a version"):
+        memory.session("anna", at_least=cast(int, "5"))
+
+
 Call = Callable[[Session], None]
 WRONG_CALLS: dict[str, tuple[Call, str]] = {
     "message too long": (lambda s: s.add_message("user", "x" * (1024**2 + 1)), "text is 1048577 .* 1048576"),
@@ -416,6 +446,10 @@ WRONG_CALLS: dict[str, tuple[Call, str]] = {
     "message that is none": (lambda s: s.add_message("user", cast(str, None)), "text must be a string"),
     "role": (lambda s: s.add_message(cast(Any, "owner"), "x"), "role must be one of user, assistant"),
     "no time zone": (lambda s: s.add_message("user", "x", at=datetime(2026, 1, 1)), "at has no time zone"),  # noqa: DTZ001
+    "interrupted": (
+        lambda s: s.add_message("user", "x", interrupted=cast(bool, 1)),
+        "interrupted must be True or False",
+    ),
     "metadata NaN": (lambda s: s.add_message("user", "x", metadata={"a": float("nan")}), r"metadata\['a'\].*finite"),
     "metadata infinite": (lambda s: s.add_message("user", "x", metadata={"a": float("-inf")}), "finite"),
     "metadata nested": (lambda s: s.add_message("user", "x", metadata=cast(Any, {"a": {}})), "not dict"),

@@ -16,7 +16,9 @@ from edgememory.outbox.file import FileOutbox
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="The configuration; else the environment.")
 @click.option("--region", help="As for the agents; else EDGEMEMORY_REGION, else FLY_REGION.")
-@click.option("--limit", default=50, show_default=True, help="How many to show, the newest first.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many to show, the newest first."
+)
 def command(config: Path | None, region: str | None, limit: int) -> None:
     """Show the changes that the origin refused: when, why, and what they were.
 

@@ -30,5 +30,5 @@ def is_id(text: str) -> bool:
     """Say whether *text* is a UUID in its canonical form: what orders as text in the order of ids."""
     try:
         return str(UUID(text)) == text
-    except ValueError:
+    except (ValueError, AttributeError):  # the latter where *text* is no text
         return False

@@ -141,9 +141,10 @@ def _connect(url: str, max_connections: int) -> redis.Redis:
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             socket_timeout=_GUARD,
             socket_connect_timeout=_GUARD,
-            socket_keepalive=True,
+            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
         )
-    except ValueError as error:
+        pool.connection_class(**pool.connection_kwargs)  # does no I/O, and knows which options there are
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"not a Redis URL: {error}") from error
     return redis.Redis.from_pool(pool)
 

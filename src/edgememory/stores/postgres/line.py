@@ -70,7 +70,7 @@ class Line:
 
 async def open_line(dsn: str, *, prepared: Sequence[str], pooler: bool) -> Line:
     """Connect and prepare, so that the first use of each of the *prepared* costs one round trip."""
-    line = Line(await _connected(dsn, statements=0 if pooler else _STATEMENTS), pooler=pooler)
+    line = Line(await connected(dsn, statements=0 if pooler else _STATEMENTS), pooler=pooler)
     try:
         for sql in () if pooler else prepared:
             await line.prepare(sql)
@@ -80,11 +80,12 @@ async def open_line(dsn: str, *, prepared: Sequence[str], pooler: bool) -> Line:
     return line
 
 
-async def _connected(dsn: str, *, statements: int) -> "asyncpg.Connection[asyncpg.Record]":
+async def connected(dsn: str, *, statements: int = _STATEMENTS) -> "asyncpg.Connection[asyncpg.Record]":
+    """Connect; whatever is wrong with the dsn is an error of asyncpg's own."""
     try:
         return await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT, statement_cache_size=statements)
     except asyncpg.InterfaceError:
         raise
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         # What asyncpg lets through where a dsn is no dsn.
         raise asyncpg.ClientConfigurationError(f"invalid dsn: {error}") from error

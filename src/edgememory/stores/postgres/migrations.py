@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from edgememory.errors import StoreBlockedError
 from edgememory.stores.postgres.errors import postgres_errors
+from edgememory.stores.postgres.line import connected
 
 OLDEST_SERVER = 16
 _LOCK = 0x656467656D656D  # "edgemem"
@@ -60,7 +61,7 @@ async def migrate(dsn: str) -> list[Applied]:
             that was applied has changed; or the role may not do it.
     """
     with postgres_errors("migrate"):
-        connection = await asyncpg.connect(dsn)
+        connection = await connected(dsn)
         try:
             return await _migrate(connection, migrations())
         finally:
