@@ -24,6 +24,7 @@ class View:
     ended: bool = False
     adopted: bool = False
     _entry: Entry | None = None
+    _refused: set[str] = field(default_factory=set[str])
 
     @property
     def last_id(self) -> str:
@@ -31,8 +32,11 @@ class View:
         return self.snapshot.last_id
 
     def wait_for(self, changes: Iterable[Change]) -> None:
-        """Take note of what waits in the outbox, and show it, also where no entry can be had."""
-        if noted := {change.id: change for change in changes}:
+        """Take note of what waits in the outbox, and show it, also where no entry can be had.
+
+        The outbox's answer may be older than the news that the origin refused some of it.
+        """
+        if noted := {change.id: change for change in changes if change.id not in self._refused}:
             self.waiting |= noted
             self._lay_over()
 
@@ -66,6 +70,7 @@ class View:
     def unmake(self, ids: Iterable[str]) -> None:
         """Take back what the origin has refused."""
         for id in ids:
+            self._refused.add(id)
             self.own.pop(id, None)
             self.waiting.pop(id, None)
         self._lay_over()

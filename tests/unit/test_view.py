@@ -77,6 +77,18 @@ def test_what_was_refused_before_anything_was_seen_is_shown_no_longer() -> None:
     assert facts(view) == ["good"]
 
 
+def test_a_late_answer_of_the_outbox_does_not_bring_back_what_was_refused() -> None:
+    view = opened(entry_at(5, text="old"))
+    bad = talk(view).remembers("bad")
+    view.make(bad)
+    view.unmake([bad.id])
+    view.wait_for([bad])
+    assert facts(view) == ["old"]
+    entry = view.tentative(now=NOW)
+    assert entry is not None
+    assert entry.tentative_at == 0
+
+
 def test_a_deletion_ends_a_session_that_saw_the_user() -> None:
     view = opened(entry_at(5, text="old"))
     view.make(talk(view).remembers("own"))
