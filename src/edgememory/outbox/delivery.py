@@ -41,7 +41,7 @@ class DeliveryPolicy(Struct, frozen=True, kw_only=True):
 
 
 class Settled(Struct, frozen=True):
-    """What became of some of a user's changes. Told again if the outbox then fails to take note."""
+    """What became of some of a user's changes. Told again if what follows fails and is tried again."""
 
     user: UserKey
     dropped: tuple[str, ...]
@@ -176,9 +176,10 @@ class Delivery:
         committed = await self._ask_origin(claim.user, changes)
         ids = {change.id for change in changes}
         refused = {refusal.id for refusal in committed.refused}
-        await self._publish(claim.user, committed.entry, settled=ids)
-        # Before the outbox is told: who waits until it is empty must know by then what became of the changes.
+        # First of all: a session must not lay what was refused over the new entry and show that to the region, and who
+        # waits until the outbox is empty must know by then what became of the changes.
         self._on_settled(Settled(claim.user, committed.dropped, committed.refused))
+        await self._publish(claim.user, committed.entry, settled=ids)
         for refusal in committed.refused:
             await self._outbox.reject(claim, (refusal.id,), refusal.reason)
         taken = [change.id for change in changes if change.id not in refused]
@@ -192,9 +193,9 @@ class Delivery:
         try:
             await self._commit(claim, (change,))
         except StoreRejectedError as error:
+            self._on_settled(Settled(claim.user, (), (Refused(change.id, str(error)),)))
             await self._raise_version(claim, change)
             _log.error("the origin refuses change %s, now a dead letter: %s", change.id, error)
-            self._on_settled(Settled(claim.user, (), (Refused(change.id, str(error)),)))
             await self._outbox.reject(claim, (change.id,), str(error))
             self._counters.changes_rejected += 1
             self._succeeded(claim.user)
