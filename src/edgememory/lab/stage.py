@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from io import FileIO
 from time import perf_counter
 from typing import TypeVar
 
@@ -23,9 +23,11 @@ T = TypeVar("T")
 
 AGENTS = 8
 STRAYS = 0.05
-"""The share of calls that a loaded machine may answer another way: from the origin or degraded, after a timeout."""
+"""The share of calls that a loaded machine may answer another way, after a timeout: from the origin, or degraded; or
+that are left before the disk has what was said."""
 DRAIN_TIMEOUT = 120.0
 _DRAIN_LOOK = 0.1
+_DISK_LOOK = 0.1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,10 +57,13 @@ class Stage:
         gc.collect()
         gc.freeze()
         start = anyio.current_time()
-        async with anyio.create_task_group() as group:
-            for number, person in enumerate(persons):
-                group.start_soon(arrive, number, person)
-                await anyio.sleep_until(start + (number + 1) * every)
+        async with anyio.create_task_group() as watch:
+            watch.start_soon(self._watch_disk)
+            async with anyio.create_task_group() as group:
+                for number, person in enumerate(persons):
+                    group.start_soon(arrive, number, person)
+                    await anyio.sleep_until(start + (number + 1) * every)
+            watch.cancel_scope.cancel()
         return results
 
     async def calls(
@@ -91,19 +96,20 @@ class Stage:
             await outbox.aclose()
 
     async def echo(self, count: int) -> None:
-        """Take *count* echoes over each link, and of the disk: the yardsticks, while nobody calls."""
+        """Take *count* echoes over each link: the yardstick, while nobody calls."""
         for name, link in self.world.links.items():
             self.echoes.setdefault(name, []).extend(await echo_times(link, count))
-        self.disk.extend(await to_thread.run_sync(_synced_writes, self.world.outbox.with_name("disk"), count))
+
+    async def _watch_disk(self) -> None:
+        """Time what an outbox cannot do without, while calls are played: other programs' writes come in bursts."""
+        with self.world.outbox.with_name("disk").open("ab", buffering=0) as file:
+            while True:
+                self.disk.append(await to_thread.run_sync(_synced_write, file))
+                await anyio.sleep(_DISK_LOOK)
 
 
-def _synced_writes(path: Path, count: int) -> list[float]:
-    """Time what an outbox cannot do without: to write a page and to wait until the disk has it."""
-    times: list[float] = []
-    with path.open("ab", buffering=0) as file:
-        for _ in range(count):
-            started = perf_counter()
-            file.write(bytes(4096))
-            os.fsync(file.fileno())
-            times.append(perf_counter() - started)
-    return times
+def _synced_write(file: FileIO) -> float:
+    started = perf_counter()
+    file.write(bytes(4096))
+    os.fsync(file.fileno())
+    return perf_counter() - started
