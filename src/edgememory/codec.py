@@ -51,4 +51,6 @@ def decode(raw: bytes | str) -> Entry:
         raise CorruptEntryError(f"not an entry: {error}") from error
     if document.format != FORMAT:
         raise CorruptEntryError(f"entry has format {document.format}; this version reads format {FORMAT}")
+    if document.snapshot.erased_at > document.snapshot.version:
+        raise CorruptEntryError("not an entry: its user was erased after its version")
     return Entry(snapshot=document.snapshot, synced_at=document.synced_at, tentative_at=document.tentative_at)

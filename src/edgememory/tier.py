@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from edgememory.breaker import Breaker
-from edgememory.errors import CorruptEntryError, StoreError, StoreUnavailableError
+from edgememory.errors import CorruptEntryError, EdgeMemoryError, StoreError, StoreUnavailableError
 from edgememory.models import Entry, UserKey
 from edgememory.store import CacheStore, MemoryStore, OriginStore
 from edgememory.telemetry import TierCounters
@@ -63,13 +63,23 @@ class Tier(Generic[S]):
             with store_timeout(seconds, store=self.name, operation=operation):
                 answer = await request()
         except StoreError as error:
-            self.counters.failures += 1
-            self.breaker.failed(self.monotonic())
-            _log.debug("%s", error)
+            self._failed(error)
             raise
+        except EdgeMemoryError:
+            raise
+        except Exception as error:  # a bug in the store or its driver must not hide what the other tiers know
+            _log.exception("%s.%s failed as no store may", self.name, operation)
+            unknown = StoreUnavailableError(repr(error), store=self.name, operation=operation)
+            self._failed(unknown)
+            raise unknown from error
         self.answered = True
         self.breaker.succeeded()
         return answer
+
+    def _failed(self, error: StoreError) -> None:
+        self.counters.failures += 1
+        self.breaker.failed(self.monotonic())
+        _log.debug("%s", error)
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None:
         """Return the store's entry; bytes that are no entry are counted, and a miss.

@@ -121,7 +121,7 @@ async def test_work_delivers_what_was_left_and_ends_cleanly(
         assert await worker.wait() == 0, log
     await outbox.aclose()
     assert "delivering 1 changes of 1 users; dead letters: 0" in log
-    assert "stopped after 1 changes" in log
+    assert "stopped after 1 changes; 0 wait" in log
     connection = await asyncpg.connect(database)
     assert await connection.fetchval("SELECT text FROM edgememory.messages") == "I moved to Lisbon"
     await connection.close()

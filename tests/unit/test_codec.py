@@ -49,3 +49,9 @@ def test_a_version_that_is_none_is_corrupt(version: str) -> None:
 def test_a_lone_surrogate_is_corrupt(raw: str | bytes) -> None:
     with pytest.raises(CorruptEntryError):
         codec.decode(raw)
+
+
+def test_an_entry_that_was_erased_after_its_version_is_corrupt() -> None:
+    entry = Entry(snapshot=Snapshot(version=3, exists=True, erased_at=4), synced_at=1.0)
+    with pytest.raises(CorruptEntryError, match="erased after its version"):
+        codec.decode(codec.encode(entry))

@@ -82,6 +82,17 @@ async def test_the_queue_is_bounded_by_bytes_and_has_room_again(outbox: FakeOutb
         assert [writer.submit(ANNA, said()) for _ in range(4)] == [True, True, True, False]
 
 
+async def test_an_empty_queue_has_room_for_any_change(outbox: FakeOutbox) -> None:
+    writer = OutboxWriter(outbox, queue_bytes=1)
+    async with running(writer):
+        outbox.switch.hang()
+        assert writer.submit(ANNA, said())
+        assert not writer.submit(ANNA, said())
+        outbox.switch.heal()
+        await writer.written()
+        assert writer.submit(ANNA, said())
+
+
 @pytest.mark.parametrize("error", [BROKEN, OutboxFullError("full"), RuntimeError("a bug")])
 async def test_a_failure_is_tried_again_until_it_is_durable(outbox: FakeOutbox, error: Exception) -> None:
     writer = OutboxWriter(outbox)

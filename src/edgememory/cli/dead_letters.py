@@ -8,7 +8,7 @@ import anyio
 import click
 
 from edgememory.config import config_from_env, read_config
-from edgememory.errors import EdgeMemoryError
+from edgememory.errors import ConfigError, EdgeMemoryError
 from edgememory.models import DeadLetter
 from edgememory.outbox.file import FileOutbox
 
@@ -38,6 +38,8 @@ def command(config: Path | None, region: str | None, limit: int) -> None:
 
 
 async def _read(path: str, limit: int) -> Sequence[DeadLetter]:
+    if not Path(path).exists():
+        raise ConfigError(f"outbox.path: there is no {path}, so no agent has used that outbox here")
     outbox = FileOutbox(path)
     try:
         return await outbox.dead_letters(limit=limit)

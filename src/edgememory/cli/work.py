@@ -59,7 +59,10 @@ async def work(config: Config) -> None:
                     _log.info("%s: delivering what is left, for at most %g s", number.name, CLOSE_TIMEOUT)
                     break
                 group.cancel_scope.cancel()
-        _log.info("stopped after %d changes", memory.counters.changes_delivered)
+            await memory.aclose()
+            left = await parts.outbox.depth()
+            await parts.outbox.aclose()
+            _log.info("stopped after %d changes; %d wait", memory.counters.changes_delivered, left.changes)
 
 
 async def _report(memory: EdgeMemory, outbox: Outbox) -> None:

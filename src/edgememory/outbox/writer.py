@@ -27,14 +27,18 @@ class OutboxWriter:
     def __init__(self, outbox: Outbox, *, queue_bytes: int = QUEUE_BYTES) -> None:
         self._outbox = outbox
         self._room = queue_bytes
+        self._ended = False
         self._queue: dict[UserKey, dict[str, tuple[Change, int]]] = {}
         self._submitted = anyio.Event()
         self._written = anyio.Event()
 
     def submit(self, user: UserKey, change: Change) -> bool:
-        """Queue *change*, if the queue has room and `run` has not ended; say whether it was queued."""
+        """Queue *change*, if the queue has room and `run` has not ended; say whether it was queued.
+
+        An empty queue has room for any change: what no limit forbids must not be refused for ever.
+        """
         size = len(msgspec.json.encode(change))
-        if size > self._room:
+        if self._ended or (size > self._room and self._queue):
             return False
         self._room -= size
         self._queue.setdefault(user, {})[change.id] = (change, size)
@@ -71,7 +75,9 @@ class OutboxWriter:
                         await self._submitted.wait()
                     self._submitted.set()
         finally:
-            self._room = 0  # A framework's last event may come after the end: it must be refused, not lost in silence.
+            self._ended = (
+                True  # A framework's last event may come after the end: it must be refused, not lost in silence.
+            )
 
     async def _append_all(self) -> bool:
         complete = True
