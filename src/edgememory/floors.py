@@ -17,6 +17,7 @@ class Floor(Struct, frozen=True, gc=False):
     """The newest that was seen: what is below it is served only degraded."""
     erased_at: int = 0
     """The last deletion that was seen: what is below it is never served."""
+    erased_time: float = 0.0
 
 
 _NONE = Floor()
@@ -38,7 +39,11 @@ class Floors:
         """Raise the user's floor; it never sinks."""
         floor = self.of(user)
         if seen.version > floor.version or seen.erased_at > floor.erased_at:
-            floor = Floor(max(seen.version, floor.version), max(seen.erased_at, floor.erased_at))
+            floor = Floor(
+                max(seen.version, floor.version),
+                max(seen.erased_at, floor.erased_at),
+                max(seen.erased_time, floor.erased_time),
+            )
         self._floors[user] = floor
         self._floors.move_to_end(user)
         for _ in range(len(self._floors) - self._users):

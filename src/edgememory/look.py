@@ -5,7 +5,7 @@ import logging
 import anyio
 from msgspec import Struct
 
-from edgememory.apply import apply, bound
+from edgememory.apply import apply, bound, survives
 from edgememory.changes import Change
 from edgememory.errors import StoreError
 from edgememory.models import Pending, Snapshot, UserKey
@@ -56,4 +56,6 @@ async def look(runtime: Runtime, user: UserKey, *, at_least: int = 0, timeout: f
         runtime.tiered.refresh(user)
     if not known:
         read = Read(read.entry, "degraded", read.tier, read.age)
-    return Look(read, (*pending.changes, *queued), at_least)
+    deletion = runtime.tiered.deletion(user)
+    waiting = tuple(change for change in (*pending.changes, *queued) if survives(change, deletion))
+    return Look(read, waiting, at_least)

@@ -105,11 +105,12 @@ class Stay:
         runtime = self._runtime
         await runtime.writer.written(self._user)
         runtime.delivery.wake()
+        waiting = None
         try:
-            self.view.wait_for((await runtime.outbox.pending(self._user)).changes)
+            waiting = (await runtime.outbox.pending(self._user)).changes
         except StoreError as error:
-            _log.info("only this session's own changes are shown to the caches: %s", error)
-        entry = self.view.tentative(now=runtime.now())
+            _log.info("the caches are shown what this session knows, which may not be all that waits: %s", error)
+        entry = self.view.tentative(waiting, now=runtime.now())
         if entry is not None and not self.view.ended:
             await runtime.tiered.offer(self._user, entry)
 

@@ -10,7 +10,7 @@ from edgememory.background import Background
 from edgememory.errors import StoreError
 from edgememory.floors import Floors
 from edgememory.freshness import Policy, Verdict, decide, fresh_for
-from edgememory.models import Entry, UserKey
+from edgememory.models import Entry, Snapshot, UserKey
 from edgememory.single_flight import Flight, SingleFlight
 from edgememory.store import MemoryStore
 from edgememory.stores.memory import InMemoryStore
@@ -155,6 +155,11 @@ class TieredStore:
                 self._counters.reads_stale += 1
             case "degraded":
                 self._counters.reads_degraded += 1
+
+    def deletion(self, user: UserKey) -> Snapshot:
+        """Return what this process knows of the user's last deletion, as its tombstone: version 0 if nothing."""
+        floor = self._floors.of(user)
+        return Snapshot(version=floor.erased_at, exists=False, erased_at=floor.erased_at, erased_time=floor.erased_time)
 
     def refresh(self, user: UserKey) -> None:
         """Start to ask the replica and the origin, unless that is under way. `on_newer` hears what they say."""

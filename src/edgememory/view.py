@@ -75,9 +75,15 @@ class View:
             self.waiting.pop(id, None)
         self._lay_over()
 
-    def tentative(self, *, now: float) -> Entry | None:
-        """Return the entry to show to others until the origin has the changes; `None` if none was ever seen."""
-        return None if self._entry is None else overlay(self._entry, self._changes(), now=now)
+    def tentative(self, waiting: Iterable[Change] | None = None, *, now: float) -> Entry | None:
+        """Return the entry to show to others until the origin has the changes; `None` if none was ever seen.
+
+        *waiting* is what the outbox holds now: all else has been answered for. Without it, everything that is known.
+        """
+        if self._entry is None:
+            return None
+        known = self._changes() if waiting is None else [c for c in waiting if c.id not in self._refused]
+        return overlay(self._entry, known, now=now)
 
     def _show(self, entry: Entry) -> None:
         self._entry = entry

@@ -97,6 +97,8 @@ def deleted_stays_deleted(history: History) -> Iterator[str]:
         for got in reads:
             if got.user != deleted.user or got.region != deleted.region or got.began <= deleted.at:
                 continue
+            if got.tier == "" and got.process != deleted.process:
+                continue  # nothing could be read: it shows what waits in its own outbox, not knowing of the deletion
             restarted = any(r.region == got.region and deleted.began <= r.at <= got.at for r in restarts)
             if "edge" not in deleted.cleared or restarted or _effective(history, deleted, got, lefts) > got.began:
                 continue

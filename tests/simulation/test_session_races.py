@@ -82,6 +82,23 @@ async def test_what_waits_in_the_outbox_is_shown_when_nothing_else_answers() -> 
         assert [fact.text for fact in session.snapshot.facts] == ["said"]
 
 
+async def test_what_waits_from_before_a_deletion_is_shown_no_more_where_the_deletion_is_known() -> None:
+    origin, outbox = FakeOrigin(), FakeOutbox()
+    async with process(origin, outbox) as memory:
+        async with memory.session(ANNA.user_id) as session:
+            await anyio.sleep(1)
+            origin.switch.fail(AWAY, "commit", "get")
+            outbox.switch.hang("append")
+            session.remember("said")
+            await memory.delete_user(ANNA.user_id)
+            outbox.switch.heal()
+        await anyio.sleep(4000)  # process memory has dropped the tombstone
+        assert (await outbox.pending(ANNA)).changes
+        async with memory.session(ANNA.user_id) as session:
+            assert session.degraded
+            assert not session.snapshot.facts
+
+
 async def test_committed_hears_of_a_drop_though_the_outbox_is_empty_before_its_answer_arrives() -> None:
     origin, outbox = FakeOrigin(), SlowOutbox()
     outbox.answers_take["ack"] = 3.0

@@ -12,10 +12,10 @@ def at(version: int, *, erased_at: int = 0) -> Snapshot:
 
 def test_a_floor_never_sinks() -> None:
     floors = Floors(lambda user: False)
-    assert floors.of(ANNA) == Floor(0, 0)
+    assert floors.of(ANNA) == Floor()
     floors.raise_to(ANNA, at(5, erased_at=3))
     floors.raise_to(ANNA, at(4))
-    assert floors.of(ANNA) == Floor(5, 3)
+    assert floors.of(ANNA) == Floor(5, 3, 0.0)
 
 
 def test_the_least_recently_raised_goes_first() -> None:

@@ -89,6 +89,17 @@ def test_a_late_answer_of_the_outbox_does_not_bring_back_what_was_refused() -> N
     assert entry.tentative_at == 0
 
 
+def test_what_the_outbox_holds_no_more_is_not_shown_to_others_as_tentative() -> None:
+    """Another process may have delivered it, or buried it: then nobody told this one."""
+    view = opened(entry_at(5, text="old"))
+    view.wait_for([Talk(base=5).remembers("buried")])
+    own = talk(view).remembers("own")
+    view.make(own)
+    entry = view.tentative([own], now=NOW)
+    assert entry is not None
+    assert [fact.text for fact in entry.snapshot.facts] == ["own", "old"]
+
+
 def test_a_deletion_ends_a_session_that_saw_the_user() -> None:
     view = opened(entry_at(5, text="old"))
     view.make(talk(view).remembers("own"))

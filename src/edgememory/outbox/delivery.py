@@ -41,7 +41,7 @@ class DeliveryPolicy(Struct, frozen=True, kw_only=True):
 
 
 class Settled(Struct, frozen=True):
-    """What became of some of a user's changes. Told again if what follows fails and is tried again."""
+    """What became of some of a user's changes. Told at least twice: when the origin has said so, and the outbox too."""
 
     user: UserKey
     dropped: tuple[str, ...]
@@ -178,7 +178,8 @@ class Delivery:
         refused = {refusal.id for refusal in committed.refused}
         # First of all: a session must not lay what was refused over the new entry and show that to the region, and who
         # waits until the outbox is empty must know by then what became of the changes.
-        self._on_settled(Settled(claim.user, committed.dropped, committed.refused))
+        settled = Settled(claim.user, committed.dropped, committed.refused)
+        self._on_settled(settled)
         await self._publish(claim.user, committed.entry, settled=ids)
         for refusal in committed.refused:
             await self._outbox.reject(claim, (refusal.id,), refusal.reason)
@@ -187,18 +188,19 @@ class Delivery:
         self._counters.changes_rejected += len(refused)
         self._counters.changes_dropped += len(committed.dropped)
         self._counters.changes_delivered += len(taken) - len(committed.dropped)
-        self._succeeded(claim.user)
+        self._succeeded(settled)
 
     async def _commit_or_bury(self, claim: Claim, change: Change) -> None:
         try:
             await self._commit(claim, (change,))
         except StoreRejectedError as error:
-            self._on_settled(Settled(claim.user, (), (Refused(change.id, str(error)),)))
+            settled = Settled(claim.user, (), (Refused(change.id, str(error)),))
+            self._on_settled(settled)
             await self._raise_version(claim, change)
             _log.error("the origin refuses change %s, now a dead letter: %s", change.id, error)
             await self._outbox.reject(claim, (change.id,), str(error))
             self._counters.changes_rejected += 1
-            self._succeeded(claim.user)
+            self._succeeded(settled)
 
     async def _raise_version(self, claim: Claim, refused: Change) -> None:
         """Offer an entry that is newer than any that shows *refused*: no cache may go on showing it."""
@@ -237,8 +239,10 @@ class Delivery:
         else:
             _log.info("delivery failed, to be tried again: %s", error)
 
-    def _succeeded(self, user: UserKey) -> None:
-        if self._failures.pop(user, None) is not None:
+    def _succeeded(self, settled: Settled) -> None:
+        # Once more, for a session that has opened meanwhile on what the outbox then still held.
+        self._on_settled(settled)
+        if self._failures.pop(settled.user, None) is not None:
             self._recovered.set()
             self._recovered = anyio.Event()
         self.blocked = None
