@@ -26,6 +26,8 @@ def command(config: Path | None, region: str | None, limit: int) -> None:
     """
     try:
         settings = config_from_env() if config is None else read_config(config, region=region)
+        if not Path(settings.outbox.path).exists():
+            raise ConfigError(f"outbox.path: there is no {settings.outbox.path}: no agent has used that outbox here")
         letters = anyio.run(_read, settings.outbox.path, limit)
     except EdgeMemoryError as error:
         raise click.ClickException(str(error)) from error
@@ -38,8 +40,6 @@ def command(config: Path | None, region: str | None, limit: int) -> None:
 
 
 async def _read(path: str, limit: int) -> Sequence[DeadLetter]:
-    if not Path(path).exists():
-        raise ConfigError(f"outbox.path: there is no {path}, so no agent has used that outbox here")
     outbox = FileOutbox(path)
     try:
         return await outbox.dead_letters(limit=limit)
