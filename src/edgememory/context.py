@@ -24,7 +24,10 @@ def context_block(snapshot: Snapshot, *, max_tokens: int, session_id: str = "") 
     """
     room = max_tokens * BYTES_PER_TOKEN - len(f"{OPENING}\n{CLOSING}".encode())
     taken: dict[str, list[str]] = {title: [] for title in (*_BEST_FIRST, *_NEWEST_FIRST)}
-    for title, line in _lines(snapshot, session_id):
+    for title, text in _texts(snapshot, session_id):
+        if len(text) > room:
+            continue  # most lines are beyond the room: not worth the making
+        line = f"- {_plain(text)}"
         cost = len(line.encode()) + 1 + (0 if taken[title] else len(title) + 1)
         if cost <= room:
             room -= cost
@@ -39,21 +42,21 @@ _BEST_FIRST = _ABOUT, _FACTS, _PREFERENCES = "About the user:", "Facts:", "Prefe
 _NEWEST_FIRST = _SUMMARIES, _MESSAGES = "Earlier conversations:", "The last messages:"
 
 
-def _lines(snapshot: Snapshot, session_id: str) -> Iterator[tuple[str, str]]:
-    """Yield (section, line), those worth most first."""
+def _texts(snapshot: Snapshot, session_id: str) -> Iterator[tuple[str, str]]:
+    """Yield (section, text), those worth most first."""
     if snapshot.name is not None:
-        yield _ABOUT, f"- Name: {_plain(snapshot.name)}"
+        yield _ABOUT, f"Name: {snapshot.name}"
     for fact in snapshot.facts:
-        yield _FACTS, f"- {_plain(fact.text)}"
+        yield _FACTS, fact.text
     for preference in snapshot.preferences:
         if preference.value is not None:
-            yield _PREFERENCES, f"- {_plain(preference.name)}: {_plain(str(preference.value))}"
+            yield _PREFERENCES, f"{preference.name}: {preference.value}"
     for summary in reversed(snapshot.summaries):
-        yield _SUMMARIES, f"- {_plain(summary.text)}"
+        yield _SUMMARIES, summary.text
     for message in reversed(snapshot.messages):
         if message.session_id != session_id:
             cut = " [interrupted]" if message.interrupted else ""
-            yield _MESSAGES, f"- {message.role}: {_plain(message.text)}{cut}"
+            yield _MESSAGES, f"{message.role}: {message.text}{cut}"
 
 
 def _plain(text: str) -> str:

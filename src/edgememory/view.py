@@ -1,6 +1,6 @@
 """What a session sees: the newest entry it knows, with the changes laid over it that the origin may not have."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from edgememory.apply import apply, bound, overlay
@@ -91,8 +91,11 @@ class View:
         self._lay_over()
 
     def _lay_over(self) -> None:
-        if not self.ended:
-            self.snapshot = bound(apply(EMPTY if self._entry is None else self._entry.snapshot, self._changes()))
+        if self.ended:
+            return
+        seen, changes = EMPTY if self._entry is None else self._entry.snapshot, self._changes()
+        # An entry is bounded already, and opening on one that nothing waits for is what callers wait for.
+        self.snapshot = bound(apply(seen, changes)) if changes else seen
 
-    def _changes(self) -> Iterable[Change]:
+    def _changes(self) -> Collection[Change]:
         return {**self.waiting, **self.own}.values()

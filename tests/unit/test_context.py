@@ -74,11 +74,11 @@ def test_messages_of_the_own_session_are_left_out() -> None:
     assert lines(context_block(snapshot, max_tokens=ROOMY, session_id="now")) == ["The last messages:", "- user: old"]
 
 
-@pytest.mark.parametrize(("value", "shown"), [(True, "True"), (0, "0"), (0.5, "0.5"), ("", "")])
+@pytest.mark.parametrize(("value", "shown"), [(True, " True"), (0, " 0"), (0.5, " 0.5"), ("", "")])
 def test_a_preference_shows_its_value_falsy_ones_too(value: Scalar, shown: str) -> None:
     assert lines(context_block(after(Talk().prefers("p", value)), max_tokens=ROOMY)) == [
         "Preferences:",
-        f"- p: {shown}",
+        f"- p:{shown}",
     ]
 
 
