@@ -97,9 +97,9 @@ def pending(connection: Connection, user: UserKey) -> Pending:
 
 def claim(connection: Connection, *, lease: float, limit: int, now: float) -> list[Claim]:
     claims: list[Claim] = []
-    # Once more where none of the users had anything readable: they wait no longer, so this ends.
-    while not claims:
-        found = connection.execute(_CLAIMABLE, {"now": now, "limit": limit}).fetchall()
+    # Once more where a user had nothing readable, or nothing left: such a user waits no longer, so this ends.
+    while len(claims) < limit:
+        found = connection.execute(_CLAIMABLE, {"now": now, "limit": limit - len(claims)}).fetchall()
         if not found:
             break
         for number, namespace, user_id in found:
