@@ -17,6 +17,7 @@ from edgememory.testing.clock import ManualClock
 
 ANNA = UserKey("clinic", "anna")
 BERT = UserKey("clinic", "bert")
+CARL = UserKey("clinic", "carl")
 LEASE = 30.0
 DAMAGED = b"\xff{"
 
@@ -257,6 +258,20 @@ class OutboxContract(ABC):
         assert (await self.claim_one(outbox)).user == ANNA
         clock.advance(LEASE)
         assert (await self.claim_one(outbox)).user == BERT
+
+    async def test_a_user_with_nothing_left_takes_nobody_s_place(
+        self, outbox: InspectableOutbox, clock: ManualClock
+    ) -> None:
+        await outbox.append(ANNA, [said()])
+        slow = await self.claim_one(outbox)
+        clock.advance(LEASE)
+        await self.claim_one(outbox)
+        await outbox.ack(slow, ids(slow.changes), 4)
+        clock.advance(LEASE)
+        for user in (BERT, CARL):
+            await outbox.append(user, [said()])
+            clock.advance(1)
+        assert [claim.user for claim in await outbox.claim(lease=LEASE, limit=2)] == [BERT, CARL]
 
     async def test_many_changes_of_one_user_come_in_portions(
         self, outbox: InspectableOutbox, clock: ManualClock
