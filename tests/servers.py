@@ -2,6 +2,8 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 from uuid import uuid4
 
 import pytest
@@ -11,15 +13,23 @@ from edgememory.lab.servers import PostgresServer, RedisServer
 __all__ = ["database", "own_postgres_server", "own_redis_server", "postgres_server", "redis_server", "redis_url"]
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """One server for all tests: never stop it, take `own_postgres_server` for that."""
-    server = PostgresServer()
+Server = TypeVar("Server", PostgresServer, RedisServer)
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
     try:
         server.start()
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for all tests: never stop it, take `own_postgres_server` for that."""
+    with running(PostgresServer()) as server:
+        yield server
 
 
 @pytest.fixture
@@ -33,12 +43,8 @@ def database(postgres_server: PostgresServer) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """One server for all tests: never stop it, take `own_redis_server` for that."""
-    server = RedisServer()
-    try:
-        server.start()
+    with running(RedisServer()) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture
@@ -53,20 +59,12 @@ def redis_url(redis_server: RedisServer) -> str:
 @pytest.fixture
 def own_postgres_server() -> Iterator[PostgresServer]:
     """A server that the test may stop, restart and kill."""
-    server = PostgresServer()
-    try:
-        server.start()
+    with running(PostgresServer()) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture
 def own_redis_server() -> Iterator[RedisServer]:
     """A server that the test may stop, restart and kill."""
-    server = RedisServer()
-    try:
-        server.start()
+    with running(RedisServer()) as server:
         yield server
-    finally:
-        server.close()
