@@ -10,7 +10,7 @@ from edgememory.lab.geography import Place, World, distance, read_world
 from tests.docs.fences import ROOT, fences
 
 PAGE = ROOT / "docs/reference/world.md"
-[OWN] = fences("docs/reference/world.md", "toml")
+OWN, _ = fences("docs/reference/world.md", "toml")
 DEFAULT = read_world()
 CALLERS = ("san_francisco", "new_york", "sao_paulo", "london", "tokyo", "sydney")
 SMALL = """
