@@ -1,23 +1,34 @@
 """Fixtures of real servers. They start with the first test that needs them and end with the run, however it ends."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 from uuid import uuid4
 
 import pytest
 
-from edgememory.lab.servers import PostgresServer, RedisServer
+from edgememory.lab.link import Link
+from edgememory.lab.servers import PostgresServer, RedisServer, ReplicaServer
 
-__all__ = ["database", "own_postgres_server", "own_redis_server", "postgres_server", "redis_server", "redis_url"]
+__all__ = [
+    "database",
+    "own_postgres_server",
+    "own_redis_server",
+    "own_replica_server",
+    "postgres_server",
+    "redis_server",
+    "redis_url",
+    "replica_server",
+    "upstream_link",
+]
 
 
-Server = TypeVar("Server", PostgresServer, RedisServer)
+Server = TypeVar("Server", PostgresServer, RedisServer, ReplicaServer)
 
 
 @contextmanager
-def running(server: Server) -> Iterator[Server]:
+def running(server: Server) -> Generator[Server]:
     try:
         server.start()
         yield server
@@ -38,6 +49,13 @@ def database(postgres_server: PostgresServer) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     yield postgres_server.create_database(name)
     postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def replica_server(postgres_server: PostgresServer) -> Iterator[ReplicaServer]:
+    """A replica of `postgres_server` for all tests: only read it, and take `own_replica_server` for the rest."""
+    with running(ReplicaServer(postgres_server)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -67,4 +85,19 @@ def own_postgres_server() -> Iterator[PostgresServer]:
 def own_redis_server() -> Iterator[RedisServer]:
     """A server that the test may stop, restart and kill."""
     with running(RedisServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def upstream_link(postgres_server: PostgresServer) -> Iterator[Link]:
+    """What `own_replica_server` follows its primary over."""
+    link = Link("127.0.0.1", postgres_server.port, round_trip=0.0)
+    yield link
+    link.close()
+
+
+@pytest.fixture
+def own_replica_server(postgres_server: PostgresServer, upstream_link: Link) -> Iterator[ReplicaServer]:
+    """A replica of `postgres_server` that the test may delay, pause, cut off, restart and promote."""
+    with running(ReplicaServer(postgres_server, upstream_port=upstream_link.port)) as server:
         yield server

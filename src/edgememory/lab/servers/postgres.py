@@ -71,7 +71,7 @@ class LabPostgres:
 
 
 class PostgresServer(LabPostgres):
-    """A Postgres for tests and the lab, which a `ReplicaServer` may follow."""
+    """A Postgres of its own for a test or the lab; what it holds goes with it. A `ReplicaServer` may follow it."""
 
     _OWN: Mapping[str, str] = {
         # What nobody keeps need not reach the disk: it survives a crash of the server all the same, not one of the
@@ -80,6 +80,8 @@ class PostgresServer(LabPostgres):
         "full_page_writes": "off",
         # A replica that was cut off finds what it missed when it comes back.
         "wal_keep_size": "256MB",
+        # A fast stop waits for as long as that for a replica behind a link that hangs.
+        "wal_sender_timeout": "5s",
     }
 
     def __init__(self, *, version: Version = 18, settings: Mapping[str, str] = NO_SETTINGS) -> None:

@@ -60,7 +60,10 @@ class ReplicaServer(LabPostgres):
         self._until("SELECT setting FROM pg_settings WHERE name = 'recovery_min_apply_delay'", lag)
 
     def pause(self) -> None:
-        """Stop replaying; what the primary writes is received all the same."""
+        """Stop replaying; what the primary writes is received all the same.
+
+        Not for one with a lag: that would first wait until it is over.
+        """
         self.ask("SELECT pg_wal_replay_pause()")
         self._until("SELECT pg_get_wal_replay_pause_state()", "paused")
 
@@ -69,9 +72,10 @@ class ReplicaServer(LabPostgres):
 
     def promote(self) -> None:
         """Make it a primary of its own, which follows nobody: as an operator does, or a failover by mistake."""
-        self.ask("SELECT pg_promote(wait => true)")
+        self.ask("SELECT pg_promote(wait => false)")
+        self._until("SELECT pg_is_in_recovery()", "f")
 
-    def catch_up(self, timeout: float = _PATIENCE) -> None:
+    def catch_up(self, timeout: float = 10.0) -> None:
         """Wait until it has replayed what the primary had written when this was called.
 
         Raises:
