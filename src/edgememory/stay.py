@@ -9,6 +9,7 @@ from edgememory.errors import EdgeMemoryError, NotCommittedError, StoreError
 from edgememory.look import look
 from edgememory.models import Entry, UserKey
 from edgememory.outbox.delivery import Settled
+from edgememory.outbox.writer import Appended
 from edgememory.runtime import Runtime
 from edgememory.view import View
 from edgememory.walk import NOTHING, Read
@@ -86,11 +87,13 @@ class Stay:
     async def _leave_uncancelled(self, timeout: float) -> None:
         """Leave in a task that nobody cancels: asyncio's own cancellation goes through every shield."""
         left = anyio.Event()
+        # Here, not in the task: before that runs, the writer may begin the append whose answer is wanted.
+        appended = self._runtime.writer.appended(self._user)
 
         async def leave() -> None:
             try:
                 with anyio.move_on_after(timeout):
-                    await self._hand_over()
+                    await self._hand_over(appended)
             finally:
                 left.set()
 
@@ -101,23 +104,30 @@ class Stay:
         with anyio.CancelScope(shield=True):
             await left.wait()
 
-    async def _hand_over(self) -> None:
+    async def _hand_over(self, appended: Appended) -> None:
+        """Offer the tentative entry, for one request to the outbox: an append that was due in any case, or `pending`.
+
+        What becomes of the changes between the outbox's answer and the offer does no harm. If they were delivered,
+        the entry that this session knows is an older one, and gives way to the origin's, or it is the origin's, which
+        the same change does not change again. What a deletion has overtaken is left out (`survives`), or the session
+        has ended. What was queued since is left to whoever leaves after it.
+        """
         runtime = self._runtime
-        await runtime.writer.written(self._user)
+        pending = await appended.wait()
         runtime.delivery.wake()
-        waiting = None
         try:
-            waiting = (await runtime.outbox.pending(self._user)).changes
+            if pending is None:
+                pending = await runtime.outbox.pending(self._user)
         except StoreError as error:
             _log.info("the caches are shown what this session knows, which may not be all that waits: %s", error)
-        entry = self.view.tentative(waiting, now=runtime.now())
+        entry = self.view.tentative(None if pending is None else pending.changes, now=runtime.now())
         if entry is not None and not self.view.ended:
             await runtime.tiered.offer(self._user, entry)
 
     async def committed(self) -> int:
         """Wait until none of the changes waits any more; see `Session.committed`."""
         runtime, view = self._runtime, self.view
-        await runtime.writer.written(self._user)
+        await runtime.writer.appended(self._user).wait()
         while True:
             pending = await runtime.outbox.pending(self._user)
             if not any(change.id in view.own for change in pending.changes):

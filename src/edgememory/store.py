@@ -61,8 +61,11 @@ class Outbox(Protocol):
     Every method answers or raises within seconds: the writer and delivery wait for it, and for nothing else meanwhile.
     """
 
-    async def append(self, user: UserKey, changes: Sequence[Change]) -> None:
-        """Keep *changes*; durable when it returns. Appending a change twice keeps it once."""
+    async def append(self, user: UserKey, changes: Sequence[Change]) -> Pending:
+        """Keep *changes*; durable when it returns. Appending a change twice keeps it once.
+
+        Return what `pending` would say right afterwards, so that whoever leaves a session makes one request.
+        """
         ...
 
     async def pending(self, user: UserKey) -> Pending:

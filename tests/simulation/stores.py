@@ -10,7 +10,7 @@ from edgememory.apply import bound
 from edgememory.changes import Change, FactRemembered
 from edgememory.errors import StoreRejectedError
 from edgememory.models import Committed as Taken
-from edgememory.models import Entry, Message, Page, Refused, Snapshot, UserKey
+from edgememory.models import Entry, Message, Page, Pending, Refused, Snapshot, UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.stores.memory import InMemoryStore
 from edgememory.stores.memory_origin import InMemoryOrigin
@@ -141,10 +141,11 @@ class RecordingOutbox(MemoryOutbox):
         self._host = host
         self._history = history
 
-    async def append(self, user: UserKey, changes: Sequence[Change]) -> None:
-        await super().append(user, changes)
+    async def append(self, user: UserKey, changes: Sequence[Change]) -> Pending:
+        pending = await super().append(user, changes)
         for change in changes:
             self._history.add(Appended(at=true_time(), host=self._host, id=change.id))
+        return pending
 
 
 class RegionCache(InMemoryStore):

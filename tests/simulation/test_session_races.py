@@ -30,6 +30,11 @@ class SlowOutbox(FakeOutbox):
         super().__init__()
         self.answers_take: dict[str, float] = {}
 
+    async def append(self, user: UserKey, changes: Any) -> Pending:
+        pending = await super().append(user, changes)
+        await anyio.sleep(self.answers_take.get("append", 0))
+        return pending
+
     async def pending(self, user: UserKey) -> Pending:
         pending = await super().pending(user)
         await anyio.sleep(self.answers_take.get("pending", 0))
@@ -69,6 +74,40 @@ async def test_what_moves_from_the_queue_to_the_outbox_while_a_session_opens_is_
             async with memory.session(ANNA.user_id) as session:
                 assert (await FakeOutbox.pending(outbox, ANNA)).changes
                 assert [fact.text for fact in session.snapshot.facts] == ["said"]
+
+
+async def test_leaving_shows_what_another_process_made_durable_while_an_append_was_under_way() -> None:
+    origin, outbox, cache = FakeOrigin(), SlowOutbox(), FakeCache()
+    async with process(origin, outbox, cache) as memory, memory.session(ANNA.user_id) as session:
+        origin.switch.fail(AWAY)
+        outbox.answers_take["append"] = 1.0
+        session.remember("said here")
+        await trio.testing.wait_all_tasks_blocked()
+        async with process(origin, outbox.of_another_process()) as other, other.session(ANNA.user_id) as another:
+            another.remember("said there")
+    entry = await cache.get(ANNA)
+    assert entry is not None
+    assert [fact.text for fact in entry.snapshot.facts] == ["said there", "said here"]
+
+
+async def test_sessions_that_are_left_together_show_the_changes_of_each() -> None:
+    origin, outbox, cache = FakeOrigin(), SlowOutbox(), FakeCache()
+    outbox.answers_take["append"] = outbox.answers_take["pending"] = 0.1
+    async with process(origin, outbox, cache) as memory:
+        await memory.warm(ANNA.user_id)
+        origin.switch.fail(AWAY)
+        async with anyio.create_task_group() as group:
+
+            async def call(text: str, takes: float) -> None:
+                async with memory.session(ANNA.user_id) as session:
+                    session.remember(text)
+                    await anyio.sleep(takes)
+
+            for number in range(6):
+                group.start_soon(call, f"fact {number}", 0.03 * number)
+        entry = await cache.get(ANNA)
+        assert entry is not None
+        assert {fact.text for fact in entry.snapshot.facts} == {f"fact {number}" for number in range(6)}
 
 
 async def test_what_waits_in_the_outbox_is_shown_when_nothing_else_answers() -> None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from edgememory.changes import Change
-from edgememory.models import Claim, UserKey
+from edgememory.models import Claim, Pending, UserKey
 from edgememory.outbox.file import FileOutbox
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.testing.clock import ManualClock
@@ -76,11 +76,12 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(user=st.sampled_from(USERS), changes=some_changes)
     def append(self, user: UserKey, changes: list[Change]) -> None:
         self.clock.advance(0.001)
-        self.runner.run(self.outbox.append(user, changes))
+        pending = self.runner.run(self.outbox.append(user, changes))
         for change in changes:
             if (user, change) not in self.waiting:
                 self.waiting.append((user, change))
                 self.appended_at[user, change.id] = self.clock.now()
+        assert pending == Pending(tuple(self.of(user)), self.floors[user])
 
     @rule(target=claims, lease=LEASES, limit=st.integers(1, 3))
     def claim(self, lease: float, limit: int) -> object:

@@ -66,9 +66,9 @@ class FakeOutbox(MemoryOutbox):
         other._boxes, other._dead = self._boxes, self._dead
         return other
 
-    async def append(self, user: UserKey, changes: Sequence[Change]) -> None:
+    async def append(self, user: UserKey, changes: Sequence[Change]) -> Pending:
         await self.switch.passed("append")
-        await super().append(user, changes)
+        return await super().append(user, changes)
 
     async def pending(self, user: UserKey) -> Pending:
         await self.switch.passed("pending")

@@ -12,7 +12,7 @@ import trio.testing
 
 from edgememory.changes import Change
 from edgememory.errors import OutboxFullError, StoreBlockedError
-from edgememory.models import UserKey
+from edgememory.models import Pending, UserKey
 from edgememory.outbox.backoff import LONGEST
 from edgememory.outbox.writer import OutboxWriter
 from edgememory.testing.talk import Talk
@@ -110,17 +110,17 @@ async def test_a_failure_is_tried_again_until_it_is_durable(outbox: FakeOutbox, 
 async def test_one_user_s_failure_holds_up_no_other(outbox: FakeOutbox, monkeypatch: pytest.MonkeyPatch) -> None:
     append = outbox.append
 
-    async def all_but_anna(user: Any, changes: Any) -> None:
+    async def all_but_anna(user: Any, changes: Any) -> Any:
         if user == ANNA:
             raise BROKEN
-        await append(user, changes)
+        return await append(user, changes)
 
     monkeypatch.setattr(outbox, "append", all_but_anna)
     writer = OutboxWriter(outbox)
     async with running(writer):
         writer.submit(ANNA, said())
         writer.submit(BERT, said())
-        await writer.written(BERT)
+        await writer.appended(BERT).wait()
         assert anyio.current_time() == 0
         assert writer.queued(ANNA)
         assert not writer.queued(BERT)
@@ -138,11 +138,12 @@ class Choosy(FakeOutbox):
 
     takes = 0.0
 
-    async def append(self, user: UserKey, changes: Sequence[Change]) -> None:
+    async def append(self, user: UserKey, changes: Sequence[Change]) -> Pending:
         if user == ANNA:
             raise OutboxFullError("too much of Anna's")
-        await super().append(user, changes)
+        pending = await super().append(user, changes)
         await anyio.sleep(self.takes)
+        return pending
 
 
 async def test_one_user_s_long_failure_makes_no_other_wait_for_the_next_try() -> None:
@@ -153,7 +154,7 @@ async def test_one_user_s_long_failure_makes_no_other_wait_for_the_next_try() ->
         for _ in range(3):
             writer.submit(BERT, said())
             with anyio.fail_after(0.01):
-                await writer.written(BERT)
+                await writer.appended(BERT).wait()
     assert len(writer.queued(ANNA)) == 1
 
 
@@ -165,4 +166,52 @@ async def test_who_leaves_does_not_wait_for_the_appends_of_others() -> None:
         for number in range(10):
             writer.submit(UserKey("clinic", str(number)), said())
         with anyio.fail_after(1.5):
-            await writer.written(UserKey("clinic", "0"))
+            await writer.appended(UserKey("clinic", "0")).wait()
+
+
+async def test_who_waits_for_an_append_gets_the_answer_for_the_own_user(outbox: FakeOutbox) -> None:
+    writer = OutboxWriter(outbox)
+    earlier, of_anna, of_bert = said(), said(), said()
+    await outbox.append(ANNA, [earlier])
+    async with running(writer):
+        writer.submit(ANNA, of_anna)
+        writer.submit(BERT, of_bert)
+        for_anna, for_bert = writer.appended(ANNA), writer.appended(BERT)
+        assert await for_anna.wait() == Pending((earlier, of_anna))
+        assert await for_bert.wait() == Pending((of_bert,))
+
+
+async def test_where_nothing_is_queued_the_outbox_has_said_nothing(outbox: FakeOutbox) -> None:
+    writer = OutboxWriter(outbox)
+    async with running(writer):
+        assert await writer.appended(ANNA).wait() is None
+        writer.submit(ANNA, said())
+        await writer.written()
+        assert await writer.appended(ANNA).wait() is None
+
+
+async def test_the_answer_to_an_append_that_was_under_way_is_too_old() -> None:
+    outbox = Choosy()
+    outbox.takes = 1.0
+    writer = OutboxWriter(outbox)
+    first, second = said(), said()
+    async with running(writer):
+        writer.submit(BERT, first)
+        await anyio.sleep(0.5)
+        early = writer.appended(BERT)
+        writer.submit(BERT, second)
+        late = writer.appended(BERT)
+        assert await early.wait() is None
+        assert await late.wait() == Pending((first, second))
+
+
+async def test_an_append_that_failed_answers_when_it_is_repeated(outbox: FakeOutbox) -> None:
+    writer = OutboxWriter(outbox)
+    change = said()
+    async with running(writer):
+        outbox.switch.fail(BROKEN)
+        writer.submit(ANNA, change)
+        await trio.testing.wait_all_tasks_blocked()
+        appended = writer.appended(ANNA)
+        outbox.switch.heal()
+        assert await appended.wait() == Pending((change,))

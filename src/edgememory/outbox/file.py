@@ -49,20 +49,22 @@ class FileOutbox:
         self._writer: Connection | None = None
         self._reader: Connection | None = None
 
-    async def append(self, user: UserKey, changes: Sequence[Change]) -> None:
+    async def append(self, user: UserKey, changes: Sequence[Change]) -> Pending:
         """Keep *changes*, all or none, also when cancelled.
 
         Raises:
             OutboxFullError: the file holds `max_bytes`. What it holds can still be delivered.
         """
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> Pending:
             if file_sql.size(connection) >= self._max_bytes:
                 raise OutboxFullError(f"{self._path} holds {self._max_bytes} bytes, all that it may")
             file_sql.append(connection, user, changes, self._now())
+            return file_sql.pending(connection, user)
 
-        if changes:
-            await self._run("append", lambda connection: transaction(connection, work))
+        if not changes:
+            return await self.pending(user)
+        return await self._run("append", lambda connection: transaction(connection, work))
 
     async def pending(self, user: UserKey) -> Pending:
         # Opening a session waits for this, and a thread would cost more than the read: one indexed statement,

@@ -50,16 +50,22 @@ class MemoryOutbox:
         self._boxes: dict[UserKey, _Box] = {}
         self._dead: list[DeadLetter] = []
 
-    async def append(self, user: UserKey, changes: Sequence[Change]) -> None:
-        if not changes:
-            return
+    async def append(self, user: UserKey, changes: Sequence[Change]) -> Pending:
+        if changes:
+            self._append(user, changes)
+        return self._pending(user)
+
+    async def pending(self, user: UserKey) -> Pending:
+        return self._pending(user)
+
+    def _append(self, user: UserKey, changes: Sequence[Change]) -> None:
         now = self._now()
         box = self._used(user, now)
         box.due = now if box.due is None else box.due
         for change in changes:
             box.rows.setdefault(change.id, _Row(encode(change), now))
 
-    async def pending(self, user: UserKey) -> Pending:
+    def _pending(self, user: UserKey) -> Pending:
         box = self._boxes.get(user)
         if box is None:
             return Pending()

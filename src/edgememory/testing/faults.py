@@ -147,8 +147,8 @@ class DistantOutbox:
         self._outbox = outbox
         self._way = way
 
-    async def append(self, user: UserKey, changes: Sequence[Change]) -> None:
-        await self._way.carry("append", lambda: self._outbox.append(user, changes))
+    async def append(self, user: UserKey, changes: Sequence[Change]) -> Pending:
+        return await self._way.carry("append", lambda: self._outbox.append(user, changes))
 
     async def pending(self, user: UserKey) -> Pending:
         return await self._way.carry("pending", lambda: self._outbox.pending(user))

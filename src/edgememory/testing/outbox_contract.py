@@ -82,6 +82,23 @@ class OutboxContract(ABC):
         assert await self.raw_pending(ANNA) == ids(changes)
         assert await (await self.reopen()).pending(ANNA) == Pending(tuple(changes), 0)
 
+    async def test_appending_says_what_now_waits_of_the_user_in_order(self, outbox: InspectableOutbox) -> None:
+        first, second, third = said(), said(), said()
+        assert await outbox.append(ANNA, [second]) == Pending((second,), 0)
+        await outbox.append(BERT, [said()])
+        other = await self.reopen()
+        assert await other.append(ANNA, [third, first]) == Pending((first, second, third), 0)
+        assert await outbox.append(ANNA, [third]) == Pending((first, second, third), 0), "kept once, and still waiting"
+
+    async def test_appending_says_what_is_leased_and_the_floor(self, outbox: InspectableOutbox) -> None:
+        first, second, third = said(), said(), said()
+        await outbox.append(ANNA, [first, second])
+        claim = await self.claim_one(outbox)
+        await outbox.ack(claim, [first.id], 2**32 + 9)
+        assert await outbox.append(ANNA, [third]) == Pending((second, third), 2**32 + 9)
+        assert await outbox.append(ANNA, []) == Pending((second, third), 2**32 + 9)
+        assert await outbox.append(BERT, []) == Pending()
+
     async def test_every_kind_of_change_comes_back_as_it_was(self, outbox: InspectableOutbox) -> None:
         changes: list[Change] = [
             said('🦜 \\ "quoted" \u2028 \' \x7f ẞ'),
