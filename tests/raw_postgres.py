@@ -1,7 +1,8 @@
 """A database with the schema, and a look into it that goes past the store under test."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from operator import attrgetter
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -12,19 +13,29 @@ import msgspec
 import pytest
 
 from edgememory.changes import Change
-from edgememory.lab.servers import PostgresServer
+from edgememory.embedded import Version
 from edgememory.models import Fact, Forgotten, Message, Preference, Snapshot, Summary, UserKey
 from edgememory.stores.postgres import migrate
+from tests.servers import PostgresOf
 
-__all__ = ["migrated_database", "origin_dsn"]
+__all__ = ["migrated_database", "origin_dsn", "origin_dsn_of"]
 
 
 @pytest.fixture(scope="session")
-def origin_dsn(postgres_server: PostgresServer) -> str:
+def origin_dsn_of(postgres_of: PostgresOf) -> Callable[[Version], str]:
+    @cache
+    def of(version: Version) -> str:
+        dsn = postgres_of(version).create_database("origin")
+        anyio.run(migrate, dsn)
+        return dsn
+
+    return of
+
+
+@pytest.fixture
+def origin_dsn(origin_dsn_of: Callable[[Version], str], postgres_version: Version) -> str:
     """One database with the schema for all tests that keep to users of their own."""
-    dsn = postgres_server.create_database(f"origin_{uuid4().hex}")
-    anyio.run(migrate, dsn)
-    return dsn
+    return origin_dsn_of(postgres_version)
 
 
 @pytest.fixture

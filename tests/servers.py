@@ -1,13 +1,15 @@
 """Fixtures of real servers. They start with the first test that needs them and end with the run, however it ends."""
 
 import socket
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import TypeVar
 from uuid import uuid4
 
 import pytest
 
+from edgememory.embedded import Version
 from edgememory.lab.link import Link
 from edgememory.lab.servers import PostgresServer, RedisServer, ReplicaServer
 
@@ -16,7 +18,9 @@ __all__ = [
     "own_postgres_server",
     "own_redis_server",
     "own_replica_server",
+    "postgres_of",
     "postgres_server",
+    "postgres_version",
     "redis_server",
     "redis_url",
     "replica_server",
@@ -36,19 +40,40 @@ def running(server: Server) -> Generator[Server]:
         server.close()
 
 
+PostgresOf = Callable[[Version], PostgresServer]
+
+
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_of() -> Iterator[PostgresOf]:
+    """The one server of a version, for all tests."""
+    with ExitStack() as stack:
+        yield cache(lambda version: stack.enter_context(running(PostgresServer(version=version))))
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_of: PostgresOf) -> PostgresServer:
     """One server for all tests: never stop it, take `own_postgres_server` for that."""
-    with running(PostgresServer()) as server:
-        yield server
+    return postgres_of(18)
 
 
 @pytest.fixture
-def database(postgres_server: PostgresServer) -> Iterator[str]:
+def postgres_version() -> Version:
+    """Of the databases that a test uses."""
+    return 18
+
+
+@pytest.fixture(name="postgres_version", params=[16, 18], ids=["postgres16", "postgres18"])
+def each_postgres_version(request: pytest.FixtureRequest) -> Version:
+    """Imported by a module whose tests are to run on each, as far as they use a database."""
+    return request.param
+
+
+@pytest.fixture
+def database(postgres_of: PostgresOf, postgres_version: Version) -> Iterator[str]:
     """The dsn of a new, empty database."""
-    name = f"test_{uuid4().hex}"
-    yield postgres_server.create_database(name)
-    postgres_server.drop_database(name)
+    server, name = postgres_of(postgres_version), f"test_{uuid4().hex}"
+    yield server.create_database(name)
+    server.drop_database(name)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,9 @@ from edgememory.store import OriginStore
 from edgememory.stores.postgres import PostgresPrimary
 from edgememory.testing.origin_contract import OriginContract
 from tests.raw_postgres import raw_commit, raw_connection, raw_delete, raw_state
+from tests.servers import each_postgres_version
+
+__all__ = ["each_postgres_version"]
 
 pytestmark = pytest.mark.anyio
 

@@ -8,6 +8,9 @@ from msgspec.structs import replace
 from edgememory.errors import StoreBlockedError, StoreUnavailableError
 from edgememory.stores.postgres import Applied, migrate, migrations
 from tests.raw_postgres import plain_role, raw_connection
+from tests.servers import each_postgres_version
+
+__all__ = ["each_postgres_version"]
 
 pytestmark = pytest.mark.anyio
 

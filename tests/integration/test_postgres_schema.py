@@ -13,6 +13,9 @@ from edgememory.models import UserKey
 from edgememory.stores.postgres import PostgresPrimary
 from edgememory.testing.read_contract import everything
 from tests.raw_postgres import plain_role, raw_commit, raw_connection, raw_state
+from tests.servers import each_postgres_version
+
+__all__ = ["each_postgres_version"]
 
 pytestmark = pytest.mark.anyio
 

@@ -19,6 +19,9 @@ from edgememory.testing import strategies
 from edgememory.testing.clock import ManualClock
 from edgememory.testing.refused import REFUSED
 from tests.raw_postgres import raw_connection, raw_state
+from tests.servers import each_postgres_version
+
+__all__ = ["each_postgres_version"]
 
 DELETE = "delete"
 
