@@ -1,48 +1,84 @@
-"""Run all benchmarks, print a table, leave build/bench.json. What counts is the ratio: machines differ."""
+"""`python -m benchmarks`: measure, print tables, leave build/bench.json. What counts is the ratio: machines differ."""
 
-from collections.abc import Callable, Mapping
+import argparse
+import asyncio
+import gc
+import inspect
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import cache, reading, starting, writing
+from benchmarks import (
+    delivery,
+    growth,
+    hot_read,
+    outbox,
+    postgres,
+    process_memory,
+    pure,
+    redis_store,
+    sessions,
+    starting,
+)
+from benchmarks.measure import Result
+from benchmarks.report import WIDTH, report, save, show
 
-REPORT = Path("build/bench.json")
-TARGETS: Mapping[Callable[[], object], float] = {
-    reading.hot_read_beside_a_dict: 4.0,
-    reading.hot_read_beside_async_lru: 1 / 1.3,
-    cache.redis_get: 1.5,
+PATH = Path("build/bench.json")
+Subject = Callable[[], AsyncIterator[Result]]
+SUBJECTS: Mapping[str, Subject] = {
+    "hot_read": hot_read.measured,
+    "starting": starting.measured,
+    "pure": pure.measured,
+    "process_memory": process_memory.measured,
+    "outbox": outbox.measured,
+    "sessions": sessions.measured,
+    "redis_store": redis_store.measured,
+    "postgres": postgres.measured,
+    "delivery": delivery.measured,
+    "growth": growth.measured,
 }
-"""Ratios that must not be exceeded."""
-LIMITS_US: Mapping[Callable[[], object], float] = {starting.importing: 150_000.0}
-"""The same in microseconds."""
 
 
 def main() -> None:
-    console = Console(width=None if Console().is_terminal else 110)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("what / beside what")
-    for column in ("µs", "beside", "ratio", "at most"):
-        table.add_column(column, justify="right")
-    table.add_column("")
-    report: list[dict[str, object]] = []
-    for benchmark in (*reading.BENCHMARKS, *starting.BENCHMARKS, *cache.BENCHMARKS, *writing.BENCHMARKS):
-        measured = benchmark()
-        value, yardstick, ratio = (float(measured[key]) for key in ("value_us", "yardstick_us", "ratio"))
-        target, limit = TARGETS.get(benchmark), LIMITS_US.get(benchmark)
-        bounded = target is not None or limit is not None
-        met = (target is None or ratio <= target) and (limit is None or value <= limit)
-        report.append({**measured, "ratio_at_most": target, "us_at_most": limit, "met": met if bounded else None})
-        at_most = f"{target:.2f}" if target is not None else f"{limit:,.0f} µs" if limit is not None else ""
-        verdict = "" if not bounded else "met" if met else "MISSED"
-        table.add_row(str(measured["name"]), f"{value:,.2f}", f"{yardstick:,.2f}", f"{ratio:.2f}", at_most, verdict)
-    console.print(table)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_bytes(msgspec.json.format(msgspec.json.encode({"benchmarks": report})) + b"\n")
-    console.print(f"the numbers are in {REPORT}", highlight=False)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help="measure only these")
+    parser.add_argument("--list", action="store_true", help="list the subjects, and measure nothing")
+    arguments = parser.parse_args()
+    names: Sequence[str] = arguments.subjects or tuple(SUBJECTS)
+    if unknown := sorted(set(names) - SUBJECTS.keys()):
+        parser.error(f"there is no {', '.join(unknown)}: there are {', '.join(SUBJECTS)}")
+    if arguments.list:
+        for name, subject in SUBJECTS.items():
+            print(f"{name:<15} {_title(subject)}")
+        return
+    measure(names, Console() if Console().is_terminal else Console(width=WIDTH))
+
+
+def measure(names: Sequence[str], console: Console) -> None:
+    load_before = os.getloadavg()
+    results: dict[str, Sequence[Result]] = {}
+    for name in names:
+        results[name] = asyncio.run(_all(SUBJECTS[name]))
+        show(f"{name}: {_title(SUBJECTS[name])}", results[name], console)
+    save(report(results, load_before=load_before), PATH)
+    console.print(
+        "Medians of rounds in which both took turns. The ratio is that of their costs; in half of the rounds\n"
+        f"it lay within the range beside it. Load before: {load_before[0]:.2f}. The numbers are in {PATH}.",
+        highlight=False,
+    )
+
+
+async def _all(subject: Subject) -> list[Result]:
+    # What was loaded at start is not to be looked through by the garbage collector while something is measured.
+    gc.collect()
+    gc.freeze()
+    return [each async for each in subject()]
+
+
+def _title(subject: Subject) -> str:
+    return (inspect.getdoc(inspect.getmodule(subject)) or "").partition("\n")[0]
 
 
 if __name__ == "__main__":

@@ -1,34 +1,38 @@
-"""What it costs to import edgememory, each time in a fresh interpreter."""
+"""Importing edgememory, each time in a fresh interpreter."""
 
 import os
-import subprocess
 import sys
-from statistics import median
+from collections.abc import AsyncIterator
 from tempfile import TemporaryDirectory
 
-from benchmarks.cache import result
+from anyio import run_process
 
-_ROUNDS = 9
+from benchmarks.measure import Result, Round, in_turns, result
+
 _TIMED = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+_NEEDED = "asyncio, anyio, anyio.abc, msgspec, uuid_utils"
 
 
-def importing() -> dict[str, str | float]:
-    """`import edgememory`, beside importing what it cannot do without."""
+async def measured() -> AsyncIterator[Result]:
     with TemporaryDirectory() as folder:
-        # Compiled once, as an installed package is; the first round pays for that, the median does not.
+        # Compiled once, as an installed package is: the first round, which is not counted, pays for that.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment["PYTHONPYCACHEPREFIX"] = folder
+        ways = {module: _importing(module, environment) for module in ("edgememory", _NEEDED)}
+        seconds = await in_turns(ways, rounds=9)
+    yield result(
+        "import edgememory",
+        seconds["edgememory"],
+        seconds[_NEEDED],
+        beside=f"import {_NEEDED}",
+        unit="ms",
+        ours_at_most=150,
+    )
 
-        def once(modules: str) -> float:
-            argv = [sys.executable, "-c", _TIMED.format(modules)]
-            done = subprocess.run(argv, check=True, capture_output=True, text=True, env=environment)
-            return float(done.stdout) * 1e6
 
-        ours, theirs = [], []
-        for _ in range(_ROUNDS):
-            ours.append(once("edgememory"))
-            theirs.append(once("asyncio, anyio, anyio.abc, msgspec, uuid_utils"))
-    return result("import edgememory / import asyncio, anyio, msgspec, uuid_utils", median(ours), median(theirs))
+def _importing(modules: str, environment: dict[str, str]) -> Round:
+    async def once() -> float:
+        argv = [sys.executable, "-c", _TIMED.format(modules)]
+        return float((await run_process(argv, env=environment)).stdout)
 
-
-BENCHMARKS = [importing]
+    return once

@@ -1,0 +1,37 @@
+"""The harness of the benchmarks: what it is told, it compares and judges rightly."""
+
+import pytest
+
+from benchmarks.measure import Round, in_turns, result
+
+
+@pytest.mark.parametrize(("limit", "met"), [(2.0, True), (1.9, False), (None, None)])
+def test_a_target_is_judged_by_the_median_of_the_rounds_ratios(limit: float | None, met: bool | None) -> None:
+    judged = result("a", [1.0, 4.0, 90.0], [1.0, 2.0, 3.0], beside="b", unit="ms", ratio_at_most=limit)
+    assert (judged.ratio.median, judged.met) == (2.0, met)
+
+
+def test_a_limit_is_in_the_unit_that_is_shown() -> None:
+    limits = (100.0, 99.0)
+    judged = [result("a", [0.1] * 3, [0.1] * 3, beside="b", unit="ms", ours_at_most=limit).met for limit in limits]
+    assert judged == [True, False]
+
+
+def test_a_ratio_of_rates_is_that_of_their_costs() -> None:
+    rates = result("a", [0.2] * 3, [0.1] * 3, beside="b", unit="commits/s")
+    assert (rates.ours.median, rates.yardstick.median, rates.ratio.median) == (5.0, 10.0, 2.0)
+
+
+async def test_ways_take_turns_at_being_first_and_the_first_round_is_not_counted() -> None:
+    order: list[str] = []
+
+    def way(name: str) -> Round:
+        async def once() -> float:
+            order.append(name)
+            return float(len(order))
+
+        return once
+
+    costs = await in_turns({"a": way("a"), "b": way("b")}, rounds=2)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert costs == {"a": [4.0, 5.0], "b": [3.0, 6.0]}
