@@ -65,7 +65,8 @@ def postgres_version() -> Version:
 @pytest.fixture(name="postgres_version", params=[16, 18], ids=["postgres16", "postgres18"])
 def each_postgres_version(request: pytest.FixtureRequest) -> Version:
     """Imported by a module whose tests are to run on each, as far as they use a database."""
-    return request.param
+    version: Version = request.param
+    return version
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +42,7 @@ async def raw(database: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @asynccontextmanager
-async def reading(raw: asyncpg.Connection, replica: ReplicaServer) -> AsyncIterator[asyncpg.Connection]:
+async def reading(raw: asyncpg.Connection, replica: ReplicaServer) -> AsyncGenerator[asyncpg.Connection]:
     """Connect to the same database on the replica."""
     async with raw_connection(replica.dsn_of(await raw.fetchval("SELECT current_database()"))) as connection:
         yield connection
