@@ -1,4 +1,4 @@
-"""`get`, `commit` and `get_messages` of random users, where there are 1,000, 10,000 and 100,000 of them."""
+"""`get`, `commit` and `get_messages` of random users, among 1,000, 10,000 and 100,000 of them."""
 
 import hashlib
 import random

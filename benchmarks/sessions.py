@@ -47,7 +47,7 @@ async def measured() -> AsyncIterator[Result]:
                 _inserts(plain),
                 beside="a durable INSERT of both, on the loop's thread",
                 unit="µs",
-                note="in it: the above, changes made and shown, and appended in a thread; a look at what waits; the"
+                note="in it: the above, changes made and shown, and appended in a thread; the"
                 " tentative entry held. Delivery begins meanwhile",
             )
 
