@@ -102,14 +102,14 @@ class SharedServer:
     def join(self) -> None:
         """Start the server unless it runs; it then runs until this process leaves or ends."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._guard, FileLock(self.folder / "door", fcntl.LOCK_EX):
-            # A server that is being stopped holds this lock until it is gone.
-            self._use = FileLock(self.folder / "users", fcntl.LOCK_SH)
-            try:
+        try:
+            with self._guard, FileLock(self.folder / "door", fcntl.LOCK_EX):
+                # A server that is being stopped holds this lock until it is gone.
+                self._use = FileLock(self.folder / "users", fcntl.LOCK_SH)
                 self._run(port=None)
-            except BaseException:
-                self._let_go()
-                raise
+        except BaseException:
+            self.leave()
+            raise
 
     def leave(self) -> None:
         """Stop using the server; the last one to leave waits until it has stopped."""

@@ -107,6 +107,14 @@ def temporary() -> Iterator[Path]:
         yield Path(name)
 
 
+def test_a_server_that_does_not_start_leaves_no_folder(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    server = PostgresServer(settings={"no_such_setting": "1"})
+    with pytest.raises(RuntimeError, match="no_such_setting"):
+        server.start()
+    assert not list(temporary.iterdir())
+
+
 @pytest.mark.parametrize("server", ["RedisServer", "PostgresServer"])
 def test_no_server_and_no_folder_outlives_a_killed_parent(temporary: Path, server: str) -> None:
     parent = subprocess.Popen(
