@@ -229,3 +229,70 @@ def test_the_link_ends_with_its_parent(fork: bool) -> None:
         parent.kill()
         assert has_ended(connection)
     parent.communicate()
+
+
+def timed_echoes(link: Link, count: int) -> list[float]:
+    with connect(link, echo=True) as connection:
+        echoed(connection, b"connected")
+        times: list[float] = []
+        for _ in range(count):
+            sent = time.monotonic()
+            echoed(connection, b"message")
+            times.append(time.monotonic() - sent)
+        return times
+
+
+def test_jitter_adds_to_the_round_trip_and_reorders_nothing(target: int) -> None:
+    link = Link("127.0.0.1", target, round_trip=ROUND_TRIP, jitter=ROUND_TRIP)
+    times = timed_echoes(link, 50)
+    messages = [f"{number:8}".encode() for number in range(2_000)]
+    assert exchange(link, b"".join(messages))[32:] == b"".join(messages)
+    with connect(link) as connection:
+        for message in messages:
+            connection.sendall(message)
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection)[32:] == b"".join(messages)
+    link.close()
+    assert min(times) >= ROUND_TRIP
+    assert max(times) - min(times) > ROUND_TRIP / 4
+
+
+def test_a_lost_segment_stalls_what_comes_behind_it_and_loses_nothing(target: int) -> None:
+    link = Link("127.0.0.1", target, round_trip=ROUND_TRIP, loss=0.3)
+    times = timed_echoes(link, 20)  # 40 segments: that none is lost happens once in 1.5 million runs
+    content = os.urandom(1 << 20)
+    assert exchange(link, content)[32:] == content
+    link.close()
+    assert max(times) >= 0.2 + 2 * ROUND_TRIP
+
+
+def test_a_link_takes_another_shape_while_it_runs(link: Link) -> None:
+    with connect(link, echo=True) as connection:
+        echoed(connection, b"connected")
+        link.reshape(round_trip=10 * ROUND_TRIP)
+        sent = time.monotonic()
+        echoed(connection, b"far")
+        assert time.monotonic() - sent >= 10 * ROUND_TRIP
+        connection.sendall(b"slow")
+        link.reshape(round_trip=0.0)
+        assert echoed(connection, b"fast") == b"slow"
+        assert connection.recv(4, socket.MSG_WAITALL) == b"fast"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"round_trip": -0.1},
+        {"round_trip": float("nan")},
+        {"round_trip": float("inf")},
+        {"round_trip": 0.1, "jitter": -0.1},
+        {"round_trip": 0.1, "loss": 1.0},
+        {"round_trip": 0.1, "loss": -0.1},
+    ],
+)
+def test_a_shape_that_no_link_has_is_refused(link: Link, shape: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"a round trip|a loss"):
+        Link("127.0.0.1", 9, **shape)
+    with pytest.raises(ValueError, match=r"a round trip|a loss"):
+        link.reshape(**shape)
+    assert exchange(link, b"as before")[32:] == b"as before"

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from anyio import to_thread
 
@@ -38,17 +38,40 @@ class Link:
 
     host = "127.0.0.1"
 
-    def __init__(self, target_host: str, target_port: int, *, round_trip: float) -> None:
-        """*round_trip* is in seconds. Connections to `echo_port` come back from an echo at the far end."""
+    def __init__(
+        self, target_host: str, target_port: int, *, round_trip: float, jitter: float = 0.0, loss: float = 0.0
+    ) -> None:
+        """Times are in seconds; what they mean is said at `reshape`. Connections to `echo_port` come back from an echo.
+
+        Raises:
+            ValueError: as `reshape`.
+        """
+        shape = _checked(round_trip, jitter, loss)
         self.round_trip = round_trip
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", _PROCESS, target_host, str(target_port), str(round_trip)],
+            [sys.executable, "-I", "-S", _PROCESS, target_host, str(target_port), *shape],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C at the terminal is for us; it ends when we do
         )
         self.port, self.echo_port = (int(port) for port in self._answer().split())
+
+    def reshape(self, *, round_trip: float, jitter: float = 0.0, loss: float = 0.0) -> None:
+        """Delay what is sent from now on in another way.
+
+        Args:
+            round_trip: the least that a message and its answer take.
+            jitter: what is added on average, at random and one-sided, as queues do. Nothing is overtaken.
+            loss: the share of segments, from 0 to below 1, that have to be sent again: such a one, and what comes
+                behind it, stalls for the round trip and 200 ms, as on Linux.
+
+        Raises:
+            ValueError: a time is negative or not a number, or all would be lost.
+        """
+        shape = _checked(round_trip, jitter, loss)
+        self.round_trip = round_trip
+        self._command(" ".join(("shape", *shape)))
 
     def cut(self) -> None:
         """Reset all connections, on both sides, and refuse new ones."""
@@ -65,9 +88,9 @@ class Link:
         self._process.kill()
         self._process.communicate()
 
-    def _command(self, name: Literal["cut", "hang", "heal"]) -> None:
+    def _command(self, command: str) -> None:
         if self._process.stdin is not None:
-            self._process.stdin.write(f"{name}\n")
+            self._process.stdin.write(f"{command}\n")
             self._process.stdin.flush()
         self._answer()
 
@@ -79,13 +102,24 @@ class Link:
 
 
 @asynccontextmanager
-async def wan_link(target_host: str, target_port: int, *, round_trip: float = 0.150) -> AsyncGenerator[Link]:
+async def wan_link(
+    target_host: str, target_port: int, *, round_trip: float = 0.150, jitter: float = 0.0, loss: float = 0.0
+) -> AsyncGenerator[Link]:
     """A `Link` for the duration of the block; the target need not be up yet."""
-    link = await to_thread.run_sync(partial(Link, target_host, target_port, round_trip=round_trip))
+    make = partial(Link, target_host, target_port, round_trip=round_trip, jitter=jitter, loss=loss)
+    link = await to_thread.run_sync(make)
     try:
         yield link
     finally:
         link.close()
+
+
+def _checked(round_trip: float, jitter: float, loss: float) -> list[str]:
+    if not (0 <= round_trip < math.inf and 0 <= jitter < math.inf):
+        raise ValueError(f"a round trip and its jitter are seconds, 0 or more: not {round_trip!r} and {jitter!r}")
+    if not 0 <= loss < 1:
+        raise ValueError(f"a loss is the share of segments that are lost, from 0 to below 1: not {loss!r}")
+    return [str(float(each)) for each in (round_trip, jitter, loss)]
 
 
 async def measure_echo(link: Link, count: int) -> Echo:

@@ -4,8 +4,8 @@ Each chunk is stamped when it is read and written in order when its time has com
 delay, so throughput has no cap but memory. Run by path, without site-packages: it imports the standard
 library only.
 
-Arguments: target host, target port, round trip in seconds. It prints its port and its echo port, then answers
-each command on its standard input with a line, and ends when its input does or its parent dies.
+Arguments: target host, target port, and the shape: round trip, jitter and loss. It prints its port and its echo port,
+then answers each command on its standard input with a line, and ends when its input does or its parent dies.
 """
 
 import heapq
@@ -21,21 +21,46 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 CHUNK = 1 << 16
 IN_FLIGHT_LIMIT = 1 << 26  # bytes a direction: 890 MB/s at 75 ms one way
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
+# What a lone segment's loss costs on Linux: the retransmission timer never fires before the round trip and 200 ms, its
+# least variance (TCP_RTO_MIN in include/net/tcp.h; RFC 6298 says 1 s), and the timer doubles with each further loss.
+LEAST_TIMEOUT = 0.2
+LONGEST_JITTER = 10.0  # times the mean: one draw in 22,000 is cut there
+
 Address = tuple[str, int]
 Watchable = socket.socket | TextIO | int
+
+
+class Shape(NamedTuple):
+    """How a link delays. Seconds, and the share of segments that are lost."""
+
+    round_trip: float
+    jitter: float
+    loss: float
+
+    def one_way(self) -> float:
+        """Draw how long a segment is under way. Queues only ever add: jitter is exponential, with half in each way."""
+        delay = self.round_trip / 2
+        if self.jitter:
+            mean = self.jitter / 2
+            delay += min(random.expovariate(1 / mean), LONGEST_JITTER * mean)
+        timeout = self.round_trip + LEAST_TIMEOUT
+        while random.random() < self.loss:
+            delay += timeout
+            timeout *= 2
+        return delay
 
 
 class Wire:
     """The loop: what is readable now, what is due now, and whether the link is up, hung or cut."""
 
-    def __init__(self, target: Address, round_trip: float) -> None:
-        self.round_trip = round_trip
+    def __init__(self, target: Address, shape: Shape) -> None:
+        self.shape = shape
         self.connections: set[Connection] = set()
         self._selector = selectors.DefaultSelector()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -126,11 +151,12 @@ class Connection:
         self._client = _configured(client)
         self._server = _configured(socket.socket())
         now = monotonic()
-        self._up = Flow(self, self._client, self._server, now + 1.5 * wire.round_trip)
-        self._down = Flow(self, self._server, self._client, now + 2 * wire.round_trip)
+        round_trip = wire.shape.round_trip
+        self._up = Flow(self, self._client, self._server, now + 1.5 * round_trip)
+        self._down = Flow(self, self._server, self._client, now + 2 * round_trip)
         self._connected = False
         wire.connections.add(self)
-        wire.at(now + wire.round_trip / 2, self._connect)
+        wire.at(now + round_trip / 2, self._connect)
         self.watch()
 
     def _connect(self) -> None:
@@ -191,7 +217,7 @@ class Flow:
         self._wire = connection.wire
         self._source = source
         self._target = target
-        self._opens = opens
+        self._arrives = opens  # nothing before; later, when the last chunk does
         self._queue: deque[tuple[float, bytes | None]] = deque()  # b"" is the end, None a reset
         self._in_flight = 0
         self._ended = False
@@ -212,7 +238,7 @@ class Flow:
         if not chunk:
             self.end(reset=False)
             return
-        self._append(max(monotonic() + self._wire.round_trip / 2, self._opens), chunk)
+        self._append(chunk)
         self._in_flight += len(chunk)
         if self._in_flight > IN_FLIGHT_LIMIT:
             self._full = True
@@ -220,7 +246,7 @@ class Flow:
 
     def end(self, *, reset: bool) -> None:
         self._ended = True
-        self._append(monotonic() + self._wire.round_trip / 2, None if reset else b"")
+        self._append(None if reset else b"")
         self._connection.watch()
 
     def stop(self) -> None:
@@ -240,7 +266,9 @@ class Flow:
             self._full = self._in_flight > IN_FLIGHT_LIMIT / 2
             self._connection.watch()
 
-    def _append(self, when: float, chunk: bytes | None) -> None:
+    def _append(self, chunk: bytes | None) -> None:
+        """Nothing overtakes: what comes after a late segment waits behind it, as TCP makes it wait."""
+        when = self._arrives = max(monotonic() + self._wire.shape.one_way(), self._arrives)
         if not self._queue:
             self._wire.at(when, self.release)
         self._queue.append((when, chunk))
@@ -327,17 +355,20 @@ def _ignore(_events: int) -> None:
 
 def _obey(wire: Wire) -> None:
     commands = {"cut": wire.cut, "hang": wire.hang, "heal": wire.heal}
-    command = sys.stdin.readline().strip()
+    command = sys.stdin.readline().split()
     if not command:
         sys.exit()
-    commands[command]()
+    if command[0] == "shape":
+        wire.shape = Shape(*map(float, command[1:]))
+    else:
+        commands[command[0]]()
     print("done", flush=True)
 
 
 def main() -> None:
     parent = os.getppid()
-    host, port, round_trip = sys.argv[1:]
-    wire = Wire((host, int(port)), float(round_trip))
+    host, port, *shape = sys.argv[1:]
+    wire = Wire((host, int(port)), Shape(*map(float, shape)))
     wire.watch(sys.stdin, True, False, lambda _events: _obey(wire))
     if sys.platform == "linux":
         # A forked child of the parent may keep our standard input open.
