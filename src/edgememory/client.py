@@ -28,7 +28,7 @@ from edgememory.session import Session
 from edgememory.store import Outbox
 from edgememory.stores.memory import InMemoryStore
 from edgememory.telemetry import Counters
-from edgememory.tier import CacheTier, OriginTier, store_timeout
+from edgememory.tier import CacheTier, OriginTier, ReplicaTier, store_timeout
 from edgememory.tiered import TieredStore
 from edgememory.walk import Read
 
@@ -262,11 +262,13 @@ class EdgeMemory:
         return runtime
 
     async def _connect(self, runtime: Runtime) -> None:
-        """Open a connection to the edge and one to the origin: the first caller must not pay for them."""
+        """Open a connection to each cache, to a replica and to the origin: the first caller must not pay for them."""
         async with anyio.create_task_group() as group:
             group.start_soon(_warmed, runtime.tiered.origin)
             for cache in runtime.tiered.caches:
                 group.start_soon(_warmed, cache)
+            if runtime.tiered.replica is not None:
+                group.start_soon(_warmed, runtime.tiered.replica)
 
     async def aclose(self) -> None:
         """Make what is queued durable, give delivery a last moment, and close the stores.
@@ -317,7 +319,7 @@ async def _looked_into(outbox: Outbox) -> None:
             _log.info("the outbox holds %d undelivered changes and %d dead letters", depth.changes, depth.dead)
 
 
-async def _warmed(tier: CacheTier | OriginTier) -> None:
+async def _warmed(tier: CacheTier | ReplicaTier | OriginTier) -> None:
     try:
         with store_timeout(CONNECT_TIMEOUT, store=tier.name, operation="warm"):
             await tier.store.warm()

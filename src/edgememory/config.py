@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar, cast
 
@@ -33,6 +33,23 @@ class OriginConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Do without named statements, as PgBouncer needs it."""
 
 
+class ReplicaServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[[replica.servers]]`: one streaming replica of the origin."""
+
+    name: _Name
+    dsn: _PostgresUrl
+
+
+class ReplicaConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[replica]`: read-only copies of the origin. Each agent reads from the nearest that answers."""
+
+    servers: Annotated[tuple[ReplicaServerConfig, ...], Meta(min_length=1)]
+    timeout: _Seconds = 0.1
+    max_connections: _Count = 2
+    """To each of them."""
+    pooler: bool = False
+
+
 class CacheConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[[caches]]`: a cache of a region, nearest first."""
 
@@ -60,6 +77,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     outbox: OutboxConfig
     namespace: str = "default"
     caches: tuple[CacheConfig, ...] = ()
+    replica: ReplicaConfig | None = None
     policy: Policy = Policy()
 
 
@@ -141,10 +159,15 @@ def _checked(raw: object, region: str | None, environment: Mapping[str, str], *,
             "outbox.path is set but outbox.durable_disk is not: a container's disk does not outlive it.\n"
             "  Set durable_disk = true (EDGEMEMORY_OUTBOX_DURABLE_DISK=true) if this path is on a volume."
         )
-    names = [cache.name for cache in config.caches]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"{where}: each of [[caches]] needs a name of its own; these have {', '.join(names)}")
+    _check_names("[[caches]]", [cache.name for cache in config.caches], where=where)
+    if config.replica is not None:
+        _check_names("[[replica.servers]]", [server.name for server in config.replica.servers], where=where)
     return replace(config, caches=_of_region(config.caches, region, environment))
+
+
+def _check_names(table: str, names: Sequence[str], *, where: str) -> None:
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{where}: each of {table} needs a name of its own; these have {', '.join(names)}")
 
 
 def _converted(raw: object, kind: type[_S], *, where: str) -> _S:

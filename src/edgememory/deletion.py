@@ -2,15 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
+import anyio
+
 from edgememory.apply import survives
 from edgememory.errors import StoreError
 from edgememory.freshness import Policy
 from edgememory.models import Cleared, Entry, Receipt, UserKey
 from edgememory.runtime import Runtime
-from edgememory.store import MemoryStore
-from edgememory.tier import Tier, store_timeout
+from edgememory.tier import ReplicaTier, store_timeout
 
 DELETE_TIMEOUT = 10.0
+REPLAY_PATIENCE = 2.0
+"""For how many seconds a deletion, done by then, waits for replicas to show it."""
+_REPLAY_LOOK = 0.1
 
 
 async def delete_user(runtime: Runtime, user: UserKey, policy: Policy) -> Receipt:
@@ -42,7 +46,7 @@ async def delete_user(runtime: Runtime, user: UserKey, policy: Policy) -> Receip
             )
         )
     if runtime.tiered.replica is not None:
-        stores.append(await _at_the_replica(runtime.tiered.replica, user, tombstone, now))
+        stores += await _at_the_replicas(runtime, runtime.tiered.replica, user, tombstone)
     dropped, outbox = await _in_the_outbox(runtime, user, tombstone, now)
     return Receipt(version=tombstone.snapshot.version, stores=(*stores, outbox), dropped=dropped)
 
@@ -54,16 +58,30 @@ async def _at_the_origin(runtime: Runtime, user: UserKey) -> Entry:
         return await origin.store.delete(user)
 
 
-async def _at_the_replica(replica: Tier[MemoryStore], user: UserKey, tombstone: Entry, now: datetime) -> Cleared:
-    """Nobody writes to a replica: it is cleared once it has replayed the deletion."""
+async def _at_the_replicas(runtime: Runtime, replica: ReplicaTier, user: UserKey, tombstone: Entry) -> list[Cleared]:
+    """Nobody writes to a replica: it is cleared once it has replayed the deletion. Most do so within a second."""
     version = tombstone.snapshot.version
-    try:
-        entry = await replica.get(user, at_least=version)
-    except StoreError as error:
-        return Cleared(store=replica.name, cleared=False, error=str(error))
-    if entry is None or entry.snapshot.version < version:
-        return Cleared(store=replica.name, cleared=False, error="it has not replayed the deletion yet")
-    return Cleared(store=replica.name, cleared=True, effective_by=now)
+    deadline = anyio.current_time() + REPLAY_PATIENCE
+    while True:
+        try:
+            with store_timeout(DELETE_TIMEOUT, store=replica.name, operation="get_each"):
+                shown = await replica.store.get_each(user)
+        except StoreError as error:
+            return [Cleared(store=replica.name, cleared=False, error=str(error))]
+        behind = any(isinstance(answer, Entry) and answer.snapshot.version < version for answer in shown.values())
+        if not behind or anyio.current_time() > deadline:
+            now = datetime.fromtimestamp(runtime.now(), UTC)
+            return [_at_a_replica(name, answer, version, now) for name, answer in shown.items()]
+        await anyio.sleep(_REPLAY_LOOK)
+
+
+def _at_a_replica(name: str, answer: Entry | StoreError, version: int, now: datetime) -> Cleared:
+    store = f"replica {name}"
+    if isinstance(answer, StoreError):
+        return Cleared(store=store, cleared=False, error=str(answer))
+    if answer.snapshot.version < version:
+        return Cleared(store=store, cleared=False, error="it has not replayed the deletion yet")
+    return Cleared(store=store, cleared=True, effective_by=now)
 
 
 async def _in_the_outbox(runtime: Runtime, user: UserKey, tombstone: Entry, now: datetime) -> tuple[int, Cleared]:

@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgememory.config import Config
+from edgememory.config import Config, ReplicaConfig
 from edgememory.outbox.memory import MemoryOutbox
-from edgememory.store import MemoryStore, OriginStore, Outbox
+from edgememory.store import OriginStore, Outbox, ReplicaStore
 from edgememory.stores.memory_origin import InMemoryOrigin
-from edgememory.tier import CacheTier, OriginTier, Tier
+from edgememory.tier import CacheTier, OriginTier, ReplicaTier, Tier
 
 ORIGIN_TIMEOUT = 2.0
 """Seconds. A first request may have to connect, which takes seven round trips: 1.1 s over a link of 150 ms."""
@@ -24,7 +24,7 @@ class Parts:
     outbox: Outbox
     caches: Sequence[CacheTier] = ()
     """This region's, nearest first; process memory stands before them in any case."""
-    replica: Tier[MemoryStore] | None = None
+    replica: ReplicaTier | None = None
 
 
 Assemble = Callable[[AsyncExitStack], Awaitable[Parts]]
@@ -70,9 +70,21 @@ def configured(config: Config) -> Assemble:
             origin=Tier(name="origin", store=origin, timeout=config.origin.timeout),
             caches=_caches(config),
             outbox=FileOutbox(config.outbox.path),
+            replica=None if config.replica is None else _replica(config.replica),
         )
 
     return assemble
+
+
+def _replica(config: ReplicaConfig) -> ReplicaTier:
+    from edgememory.stores.postgres import PostgresReplica
+
+    store: ReplicaStore = PostgresReplica(
+        {server.name: server.dsn for server in config.servers},
+        max_connections=config.max_connections,
+        pooler=config.pooler,
+    )
+    return Tier(name="replica", store=store, timeout=config.timeout)
 
 
 def _caches(config: Config) -> Sequence[CacheTier]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from edgememory.changes import Change
+from edgememory.errors import StoreError
 from edgememory.models import Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
 
 
@@ -33,6 +34,14 @@ class CacheStore(MemoryStore, Protocol):
 
     async def get_many(self, users: Sequence[UserKey]) -> Mapping[UserKey, Entry]: ...
     async def put(self, user: UserKey, entry: Entry, *, keep: float) -> bool: ...
+
+
+class ReplicaStore(MemoryStore, Protocol):
+    """Read-only copies of the origin, elsewhere. `get` asks the one that answers soonest."""
+
+    async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
+        """Return what each copy shows, by its name: a deletion is done where all show it."""
+        ...
 
 
 class OriginStore(MemoryStore, Protocol):

@@ -12,7 +12,7 @@ import anyio
 from edgememory.breaker import Breaker
 from edgememory.errors import CorruptEntryError, EdgeMemoryError, StoreError, StoreUnavailableError
 from edgememory.models import Entry, UserKey
-from edgememory.store import CacheStore, MemoryStore, OriginStore
+from edgememory.store import CacheStore, MemoryStore, OriginStore, ReplicaStore
 from edgememory.telemetry import TierCounters
 
 _log = logging.getLogger("edgememory")
@@ -97,3 +97,4 @@ class Tier(Generic[S]):
 
 CacheTier = Tier[CacheStore]
 OriginTier = Tier[OriginStore]
+ReplicaTier = Tier[ReplicaStore]

@@ -12,10 +12,9 @@ from edgememory.floors import Floors
 from edgememory.freshness import Policy, Verdict, decide, fresh_for
 from edgememory.models import Entry, Snapshot, UserKey
 from edgememory.single_flight import Flight, SingleFlight
-from edgememory.store import MemoryStore
 from edgememory.stores.memory import InMemoryStore
 from edgememory.telemetry import Counters
-from edgememory.tier import CacheTier, OriginTier, Tier
+from edgememory.tier import CacheTier, OriginTier, ReplicaTier
 from edgememory.walk import NEAR, NOTHING, Read, Status, Tiers, Walk, refresh
 
 STALE_WAIT = 0.02
@@ -40,7 +39,7 @@ class TieredStore:
         near: InMemoryStore,
         caches: Sequence[CacheTier],
         origin: OriginTier,
-        replica: Tier[MemoryStore] | None = None,
+        replica: ReplicaTier | None = None,
         policy: Policy | None = None,
         stale_wait: float = STALE_WAIT,
         stagger: float = STAGGER,
@@ -87,7 +86,7 @@ class TieredStore:
         return self._tiers.origin
 
     @property
-    def replica(self) -> Tier[MemoryStore] | None:
+    def replica(self) -> ReplicaTier | None:
         """A copy of the origin nearby, if there is one."""
         return self._tiers.replica
 

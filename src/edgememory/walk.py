@@ -12,9 +12,8 @@ from edgememory.errors import StoreError
 from edgememory.freshness import Policy, Verdict, decide, keep_for, newer
 from edgememory.models import Entry, Snapshot, UserKey
 from edgememory.single_flight import Flight
-from edgememory.store import MemoryStore
 from edgememory.telemetry import Counters
-from edgememory.tier import CacheTier, OriginTier, Tier
+from edgememory.tier import CacheTier, OriginTier, ReplicaTier
 
 Status = Literal["fresh", "stale", "degraded"]
 Hold = Callable[[UserKey, Entry], None]
@@ -51,10 +50,10 @@ class Tiers:
 
     caches: Sequence[CacheTier]
     origin: OriginTier
-    replica: Tier[MemoryStore] | None
+    replica: ReplicaTier | None
     policy: Policy
     stale_wait: float
-    """For how long a stale answer waits for a fresh one from this region's caches."""
+    """For how long a stale answer waits for a fresh one: a cache's for the next caches, a replica's for the primary."""
     stagger: float
     """How far ahead of the primary a replica is asked."""
     now: Callable[[], float]
@@ -83,7 +82,7 @@ async def refresh(tiers: Tiers, user: UserKey, hold: Hold) -> None:
     """Ask the replica and the primary, hold what each says, and offer the newest to every cache."""
     newest: Entry | None = None
 
-    async def ask(tier: Tier[MemoryStore] | OriginTier) -> None:
+    async def ask(tier: ReplicaTier | OriginTier) -> None:
         nonlocal newest
         try:
             entry = await tier.get(user)
@@ -161,7 +160,7 @@ class Walk:
         return fresh
 
     async def _land_stale_in_time(self) -> None:
-        """The cache that is being asked is not cancelled: what it says late is held all the same."""
+        """Whoever is being asked is not cancelled: what it says late is held all the same."""
         await anyio.sleep(self._tiers.stale_wait)
         self._flight.land(self._read("stale"))
 
@@ -191,7 +190,7 @@ class Walk:
         fresh = self._final or self._verdict(self._candidate.entry) is Verdict.FRESH
         return "fresh" if fresh else "stale"
 
-    async def _ask_replica(self, replica: Tier[MemoryStore], answered: anyio.Event, others: CancelScope) -> None:
+    async def _ask_replica(self, replica: ReplicaTier, answered: anyio.Event, others: CancelScope) -> None:
         """A replica's word that there is no such user only counts if nobody else answers: they may be newer."""
         try:
             entry = await replica.get(self._user, at_least=self._at_least)
@@ -202,6 +201,8 @@ class Walk:
         elif entry is not None and self._judge(_Found(entry, replica.name)) is Verdict.FRESH:
             others.cancel()
         answered.set()
+        if self._candidate is not None:
+            await self._land_stale_in_time()
 
     async def _ask_primary(self) -> None:
         """The primary's answer is final, whatever the clocks make of its age."""

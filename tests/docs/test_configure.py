@@ -12,7 +12,16 @@ from msgspec import Struct
 
 from edgememory import ConfigError, EdgeMemory, Policy, UserKey
 from edgememory.cli import main
-from edgememory.config import CacheConfig, Config, OriginConfig, OutboxConfig, config_from_env, read_config
+from edgememory.config import (
+    CacheConfig,
+    Config,
+    OriginConfig,
+    OutboxConfig,
+    ReplicaConfig,
+    ReplicaServerConfig,
+    config_from_env,
+    read_config,
+)
 from edgememory.stores.postgres import PostgresPrimary
 from edgememory.testing.talk import Talk
 from tests.docs.fences import ROOT, fences
@@ -27,6 +36,7 @@ PAGE = "docs/how-to/configure.md"
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DATABASE_URL", "postgresql://geneva.example/edgememory")
     monkeypatch.setenv("EDGE_REDIS_URL", "redis://cache.sjc.example:6379/0")
+    monkeypatch.setenv("REPLICA_US_EAST_URL", "postgresql://replica.us-east.example/edgememory")
     path = tmp_path / "edgememory.toml"
     path.write_text(TOML, encoding="utf-8")
     return path
@@ -36,6 +46,12 @@ def test_the_file_is_read_as_the_page_says(file: Path) -> None:
     config = read_config(file, region="sjc")
     assert config.origin == OriginConfig(dsn="postgresql://geneva.example/edgememory")
     assert config.caches == (CacheConfig(type="redis", url="redis://cache.sjc.example:6379/0", region="sjc"),)
+    assert config.replica == ReplicaConfig(
+        servers=(
+            ReplicaServerConfig(name="us-east", dsn="postgresql://replica.us-east.example/edgememory"),
+            ReplicaServerConfig(name="ap-south", dsn="postgresql://replica.ap-south.example/edgememory"),
+        )
+    )
     assert config.namespace == "default"
     assert config.policy == Policy()
     assert [cache.name for cache in read_config(file, region="fra").caches] == ["redis-fra"]
@@ -49,6 +65,8 @@ def test_the_file_names_every_setting() -> None:
     assert _missing(OriginConfig, shown["origin"]) == set()
     assert _missing(OutboxConfig, shown["outbox"]) == set()
     assert _missing(CacheConfig, shown["caches"][0]) == set()
+    assert _missing(ReplicaConfig, shown["replica"]) == set()
+    assert _missing(ReplicaServerConfig, shown["replica"]["servers"][0]) == set()
     assert _missing(Policy, shown["policy"]) == set()
 
 

@@ -6,10 +6,10 @@ import re
 import pytest
 
 from edgememory import DeliveryPolicy, EdgeMemory, Policy
-from edgememory.config import CacheConfig, OriginConfig
+from edgememory.config import CacheConfig, OriginConfig, ReplicaConfig
 from edgememory.freshness import TOMBSTONE_KEEP
 from edgememory.look import REFRESH_AGE
-from edgememory.tiered import STALE_WAIT
+from edgememory.tiered import STAGGER, STALE_WAIT
 from tests.docs.fences import ROOT
 
 SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "days": 86400}
@@ -22,8 +22,10 @@ DEFAULTS = {
     "`session(timeout=)`": SESSION["timeout"].default,
     "`session(leave_timeout=)`": SESSION["leave_timeout"].default,
     "a cache's `timeout`": CacheConfig(type="redis", url="").timeout,
+    "a replica's `timeout`": ReplicaConfig(servers=()).timeout,
     "the origin's `timeout`": OriginConfig(dsn="").timeout,
     "`stale_wait`": STALE_WAIT,
+    "`stagger`": STAGGER,
     "refresh on opening": REFRESH_AGE,
 }
 

@@ -15,6 +15,7 @@ SUITE = (
     "tests/stateful/test_tiered_races.py",
     "tests/stateful/test_tiered_time.py",
     "tests/unit/test_delivery.py",
+    "tests/unit/test_outbox_requests.py",
     "tests/simulation/test_session_races.py",
     "tests/simulation/test_cancellation.py",
     "tests/stateful/test_tiered_model.py",

@@ -77,6 +77,24 @@ MUTANTS = (
         "if True:",
     ),
     Mutant(
+        'a replica\'s "no such user" is believed',
+        "walk.py",
+        "if entry is not None and not entry.snapshot.exists and not entry.snapshot.is_tombstone:",
+        "if False:",
+    ),
+    Mutant(
+        "leaving believes an append that began before it",
+        "outbox/writer.py",
+        "queue.answered > self._begun",
+        "queue.answered >= self._begun",
+    ),
+    Mutant(
+        "a receipt before the replica has replayed",
+        "deletion.py",
+        "    if answer.snapshot.version < version:\n        return Cleared(",
+        "    if False:\n        return Cleared(",
+    ),
+    Mutant(
         "the writer dies with whoever opened it",
         "background.py",
         "with anyio.CancelScope(shield=True):\n            async with",

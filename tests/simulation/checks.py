@@ -115,7 +115,7 @@ def _effective(history: History, deleted: Deleted, got: Got, lefts: list[Left]) 
     """
     if got.process == deleted.process:
         return deleted.at
-    lag = history.lag if got.region in history.replicated and "replica" not in deleted.cleared else 0.0
+    lag = history.lag if got.region in history.replicated and "replica near" not in deleted.cleared else 0.0
     own = [left.at for left in lefts if left.process == got.process and left.user == got.user]
     open_then = [at for at in own if at <= got.began and _opened_before(history, got, deleted)]
     return max([deleted.at + lag + LONGEST_FAULT, *open_then]) + history.policy.near_keep

@@ -1,6 +1,6 @@
 """The stores of a simulated world, and its clocks: they outlive the processes, and the origin keeps a record."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import count
 
@@ -8,7 +8,7 @@ import anyio
 
 from edgememory.apply import bound
 from edgememory.changes import Change, FactRemembered
-from edgememory.errors import StoreRejectedError
+from edgememory.errors import StoreError, StoreRejectedError
 from edgememory.models import Committed as Taken
 from edgememory.models import Entry, Message, Page, Pending, Refused, Snapshot, UserKey
 from edgememory.outbox.memory import MemoryOutbox
@@ -117,6 +117,9 @@ class LaggingReplica:
     @property
     def position(self) -> float:
         return true_time() - self._lag if self._stopped_at is None else self._stopped_at
+
+    async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
+        return {"near": await self.get(user)}
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry:
         position = self.position

@@ -10,10 +10,11 @@ import pytest
 import trio.testing
 
 from edgememory import EdgeMemory
+from edgememory.deletion import REPLAY_PATIENCE
 from edgememory.errors import NotCommittedError, StoreUnavailableError
-from edgememory.models import Claim, Pending, UserKey
-from edgememory.tier import Tier
-from tests.unit.fakes import ANNA, FakeCache, FakeOrigin, FakeOutbox, parts, virtual_now
+from edgememory.models import Claim, Cleared, Pending, UserKey
+from edgememory.tier import ReplicaTier, Tier
+from tests.unit.fakes import ANNA, FakeCache, FakeOrigin, FakeOutbox, FakeReplica, parts, virtual_now
 
 AWAY = StoreUnavailableError("connection refused", store="store", operation="any")
 
@@ -172,17 +173,63 @@ async def test_what_arrives_after_the_deadline_is_adopted_by_the_open_session() 
         assert [fact.text for fact in session.snapshot.facts] == ["now", "before"]
 
 
-@pytest.mark.parametrize("replayed", [True, False])
-async def test_a_deletion_says_whether_the_replica_has_heard_of_it(replayed: bool) -> None:
-    origin = FakeOrigin()
-    late = FakeOrigin()
-    replica = Tier(name="replica", store=origin if replayed else late, timeout=1.0, monotonic=anyio.current_time)
-    memory = EdgeMemory(
-        replace(parts(origin, FakeOutbox()), replica=replica),
+@asynccontextmanager
+async def replicated(origin: FakeOrigin, replica: FakeReplica) -> AsyncIterator[EdgeMemory]:
+    tier: ReplicaTier = Tier(name="replica", store=replica, timeout=1.0, monotonic=anyio.current_time)
+    async with EdgeMemory(
+        replace(parts(origin, FakeOutbox()), replica=tier),
         namespace=ANNA.namespace,
         now=virtual_now,
         monotonic=anyio.current_time,
-    )
-    async with memory:
-        receipt = await memory.delete_user(ANNA.user_id)
-    assert {store.store: store.cleared for store in receipt.stores}["replica"] == replayed
+    ) as memory:
+        yield memory
+
+
+async def at_the_replica(memory: EdgeMemory) -> Cleared:
+    receipt = await memory.delete_user(ANNA.user_id)
+    (cleared,) = (store for store in receipt.stores if store.store.startswith("replica"))
+    return cleared
+
+
+async def test_a_deletion_says_that_a_replica_has_not_heard_of_it() -> None:
+    async with replicated(FakeOrigin(), FakeReplica(FakeOrigin())) as memory:
+        assert await at_the_replica(memory) == Cleared(
+            store="replica near", cleared=False, error="it has not replayed the deletion yet"
+        )
+
+
+async def test_a_deletion_says_that_a_replica_is_away_and_does_not_wait_for_it() -> None:
+    origin = FakeOrigin()
+    replica = FakeReplica(origin)
+    replica.switch.fail(StoreUnavailableError("connection refused", store="replica near", operation="get"))
+    async with replicated(origin, replica) as memory:
+        began = anyio.current_time()
+        assert await at_the_replica(memory) == Cleared(
+            store="replica near", cleared=False, error="replica near.get: connection refused"
+        )
+        assert anyio.current_time() == began
+
+
+async def test_a_deletion_waits_a_moment_for_a_replica_to_replay_it() -> None:
+    origin = FakeOrigin()
+    replica = FakeReplica(FakeOrigin())
+    async with replicated(origin, replica) as memory, anyio.create_task_group() as group:
+
+        async def catches_up() -> None:
+            await anyio.sleep(REPLAY_PATIENCE / 2)
+            replica.origin = origin
+
+        group.start_soon(catches_up)
+        cleared = await at_the_replica(memory)
+        assert cleared.cleared
+        assert cleared.effective_by is not None
+        assert cleared.effective_by.timestamp() == pytest.approx(virtual_now())
+
+
+async def test_a_replica_that_never_answers_does_not_keep_a_deletion() -> None:
+    origin = FakeOrigin()
+    replica = FakeReplica(origin)
+    replica.switch.hang("get")
+    async with replicated(origin, replica) as memory:
+        cleared = await at_the_replica(memory)
+        assert (cleared.store, cleared.cleared) == ("replica", False)

@@ -194,6 +194,43 @@ async def test_a_replica_in_trouble_costs_no_more_than_the_stagger(trouble: str)
         assert (read.status, facts(read), waited) == ("fresh", ["a", "b"], round(0.15 + stagger, 6))
 
 
+@pytest.mark.parametrize("takes", [0.01, 0.05], ids=["before the primary is asked", "after"])
+async def test_a_stale_replica_waits_no_longer_than_stale_wait_for_the_primary(takes: float) -> None:
+    async with tiered(replicated=True) as t:
+        t.replica.entry = await t.knows("a")
+        await anyio.sleep(101)
+        await t.knows("b")
+        t.replica.takes, t.origin.takes = takes, 0.3
+        read, waited = await t.timed()
+        assert (read.status, read.tier, facts(read), waited) == ("stale", "replica", ["a"], takes + STALE_WAIT)
+        await anyio.sleep(0.3)
+        read, waited = await t.timed()
+        assert (read.status, facts(read), waited, t.origin.begun) == ("fresh", ["a", "b"], 0, 1)
+
+
+async def test_a_stale_replica_is_no_answer_where_the_primary_has_one_in_time() -> None:
+    async with tiered(replicated=True) as t:
+        t.replica.entry = await t.knows("a")
+        await anyio.sleep(101)
+        await t.knows("b")
+        t.origin.takes = 0.01
+        read, waited = await t.timed()
+        assert (read.status, read.tier, facts(read), waited) == ("fresh", "origin", ["a", "b"], 0.01)
+
+
+async def test_what_a_replica_has_never_dated_is_no_answer() -> None:
+    """Restarted, and nothing replayed since: its content may be of any age."""
+    async with tiered(replicated=True) as t:
+        t.replica.entry = replace(await t.knows("a"), synced_at=0.0)
+        read, _ = await t.timed()
+        assert (read.status, read.tier) == ("fresh", "origin")
+        t.origin.switch.fail(AWAY)
+        await anyio.sleep(POLICY.near_keep)
+        t.cache.switch.fail(AWAY)
+        read, _ = await t.timed()
+        assert (read.status, read.entry) == ("degraded", None)
+
+
 async def test_a_lagging_replica_makes_an_entry_older_not_younger() -> None:
     async with tiered(replicated=True) as t:
         entry = await t.knows("a")

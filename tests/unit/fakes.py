@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 import anyio
 
 from edgememory.changes import Change
+from edgememory.errors import StoreError
 from edgememory.models import Claim, Committed, Depth, Entry, Pending, UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.parts import Parts
+from edgememory.store import OriginStore
 from edgememory.stores.memory import InMemoryStore
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.tier import Tier
@@ -152,6 +154,29 @@ class FakeCache(InMemoryStore):
 
     async def aclose(self) -> None:
         """A cache outlives who reads it."""
+
+
+class FakeReplica:
+    """One copy of an origin, `near`: up to date if it is that of the others, ignorant if it is another."""
+
+    def __init__(self, origin: OriginStore) -> None:
+        self.origin = origin
+        self.switch = Switch()
+
+    async def get(self, user: UserKey, *, at_least: int = 0) -> Entry:
+        await self.switch.passed("get")
+        return await self.origin.get(user)
+
+    async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
+        try:
+            return {"near": await self.get(user)}
+        except StoreError as error:
+            return {"near": error}
+
+    async def warm(self) -> None:
+        await self.switch.passed("warm")
+
+    async def aclose(self) -> None: ...
 
 
 def parts(origin: FakeOrigin, outbox: FakeOutbox, *caches: FakeCache) -> Parts:

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from edgememory import ConfigError, EdgeMemory, Policy
-from edgememory.config import CacheConfig, Config, OriginConfig, OutboxConfig, config_from_env, read_config
+from edgememory.config import (
+    CacheConfig,
+    Config,
+    OriginConfig,
+    OutboxConfig,
+    ReplicaConfig,
+    ReplicaServerConfig,
+    config_from_env,
+    read_config,
+)
 
 MINIMAL = """
 [origin]
@@ -64,6 +73,16 @@ def test_everything_that_can_be_said(write: Write) -> None:
         url = "rediss://edge:6379"
         name = "edge"
         timeout = 0.1
+        [replica]
+        timeout = 0.2
+        max_connections = 1
+        pooler = true
+        [[replica.servers]]
+        name = "ohio"
+        dsn = "postgres://ohio/memory"
+        [[replica.servers]]
+        name = "oregon"
+        dsn = "postgres://oregon/memory"
         [outbox]
         type = "file"
         path = "/var/lib/agent/outbox.sqlite"
@@ -75,6 +94,15 @@ def test_everything_that_can_be_said(write: Write) -> None:
         namespace="clinic",
         origin=OriginConfig(dsn="postgresql://agent@geneva/memory", timeout=2.0, max_connections=4, pooler=True),
         caches=(CacheConfig(type="redis", url="rediss://edge:6379", name="edge", timeout=0.1),),
+        replica=ReplicaConfig(
+            servers=(
+                ReplicaServerConfig(name="ohio", dsn="postgres://ohio/memory"),
+                ReplicaServerConfig(name="oregon", dsn="postgres://oregon/memory"),
+            ),
+            timeout=0.2,
+            max_connections=1,
+            pooler=True,
+        ),
         outbox=OUTBOX,
         policy=Policy(ttl=60.0),
     )
@@ -122,6 +150,17 @@ MISTAKES = {
     "two caches of one name": (
         MINIMAL + '[[caches]]\ntype="redis"\nurl="redis://a"\n[[caches]]\ntype="redis"\nurl="redis://b"',
         ["caches", "name of its own"],
+    ),
+    "a replica without servers": (MINIMAL + "[replica]\ntimeout = 1", ["$.replica", "servers"]),
+    "no server of a replica": (MINIMAL + "[replica]\nservers = []", ["$.replica.servers", "length >= 1"]),
+    "a replica that is no postgres": (
+        MINIMAL + '[[replica.servers]]\nname="a"\ndsn="redis://a"',
+        ["$.replica.servers[0].dsn", "postgres"],
+    ),
+    "two replicas of one name": (
+        MINIMAL
+        + '[[replica.servers]]\nname="a"\ndsn="postgres://a"\n[[replica.servers]]\nname="a"\ndsn="postgres://b"',
+        ["replica.servers", "name of its own"],
     ),
 }
 

@@ -11,10 +11,11 @@ import pytest
 from edgememory import EdgeMemory, EdgeMemoryError, InvalidInputError, NotCommittedError, Parts, Session, Tier
 from edgememory.models import UserKey
 from edgememory.outbox.memory import MemoryOutbox
-from edgememory.store import CacheStore
+from edgememory.store import CacheStore, ReplicaStore
 from edgememory.stores.memory import InMemoryStore
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.testing.examples import AWKWARD_IDS
+from tests.unit.fakes import FakeReplica
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -37,7 +38,7 @@ class World:
         self.origin = InMemoryOrigin()
         self.outbox = MemoryOutbox()
 
-    def parts(self, *, caches: Sequence[CacheStore] = (), replica: CacheStore | None = None) -> Parts:
+    def parts(self, *, caches: Sequence[CacheStore] = (), replica: ReplicaStore | None = None) -> Parts:
         return Parts(
             origin=Tier(name="origin", store=self.origin, timeout=1.0),
             outbox=self.outbox,
@@ -575,7 +576,7 @@ async def test_opening_in_two_tasks_at_once_opens_it_once(anyio_backend: str) ->
 async def test_closing_closes_every_store(anyio_backend: str) -> None:
     closed: list[str] = []
     world = World()
-    parts = world.parts(caches=[InMemoryStore()], replica=InMemoryStore())
+    parts = world.parts(caches=[InMemoryStore()], replica=FakeReplica(world.origin))
     stores = {
         "origin": parts.origin.store,
         "outbox": parts.outbox,

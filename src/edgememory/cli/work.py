@@ -3,6 +3,7 @@
 import logging
 import signal
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,7 @@ from edgememory.models import Depth
 from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import configured
 from edgememory.store import Outbox
+from edgememory.stores.postgres.heartbeat import heartbeats
 
 _log = logging.getLogger("edgememory.work")
 
@@ -28,8 +30,9 @@ CLOSE_TIMEOUT = 5.0
 def command(config: Path | None, region: str | None) -> None:
     """Deliver what waits in the outbox, until stopped.
 
-    Adopts what ended agents have left, delivers it to the origin and shows it to the region's caches. SIGTERM or
-    Ctrl-C ends it cleanly; what is left then waits for the next worker or agent.
+    Adopts what ended agents have left, delivers it to the origin and shows it to the region's caches. Where replicas
+    are configured, it also commits a heartbeat at the origin every 10 s, by which they tell how old their content is.
+    SIGTERM or Ctrl-C ends it cleanly; what is left then waits for the next worker or agent.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -55,6 +58,8 @@ async def work(config: Config) -> None:
             await stack.enter_async_context(memory)
             async with anyio.create_task_group() as group:
                 group.start_soon(_report, memory, parts.outbox)
+                if config.replica is not None:
+                    group.start_soon(partial(heartbeats, config.origin.dsn, pooler=config.origin.pooler))
                 async for number in signals:
                     _log.info("%s: delivering what is left, for at most %g s", number.name, CLOSE_TIMEOUT)
                     break

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import anyio
 
 from edgememory.changes import Change
-from edgememory.errors import StoreBlockedError, StoreUnavailableError
+from edgememory.errors import StoreBlockedError, StoreError, StoreUnavailableError
 from edgememory.models import Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
-from edgememory.store import CacheStore, MemoryStore, OriginStore, Outbox
+from edgememory.store import CacheStore, OriginStore, Outbox, ReplicaStore
 
 T = TypeVar("T")
 
@@ -70,14 +70,17 @@ _WRITES = ("put", "commit", "delete", "append")
 
 
 class DistantReplica:
-    """A store that can only be read, behind a way. Closing it does nothing: the store outlives who reads it."""
+    """Copies of the origin, all behind one way. Closing it does nothing: the store outlives who reads it."""
 
-    def __init__(self, store: MemoryStore, way: Way) -> None:
+    def __init__(self, store: ReplicaStore, way: Way) -> None:
         self._store = store
         self._way = way
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None:
         return await self._way.carry("get", lambda: self._store.get(user, at_least=at_least))
+
+    async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
+        return await self._way.carry("get_each", lambda: self._store.get_each(user))
 
     async def warm(self) -> None:
         await self._way.carry("warm", self._store.warm)
@@ -170,7 +173,7 @@ class DistantOutbox:
 
 
 if TYPE_CHECKING:
-    _replica: type[MemoryStore] = DistantReplica
+    _replica: type[ReplicaStore] = DistantReplica
     _cache: type[CacheStore] = DistantCache
     _origin: type[OriginStore] = DistantOrigin
     _outbox: type[Outbox] = DistantOutbox

@@ -170,6 +170,8 @@ class Connections:
     async def _open_one(self) -> None:
         try:
             line = await self._turn()
+            if not self._waiters:
+                await line.rehearse()
         except Exception as error:
             if not self._open:
                 self._refuse_waiters(error)

@@ -46,11 +46,9 @@ _EXPLAINED: dict[type[asyncpg.PostgresError], str] = {
 
 
 @contextmanager
-def postgres_errors(operation: str) -> Generator[None]:
-    with translated(_ERRORS, store="postgres", operation=operation):
+def postgres_errors(operation: str, *, store: str = "postgres") -> Generator[None]:
+    with translated(_ERRORS, store=store, operation=operation):
         try:
             yield
         except tuple(_EXPLAINED) as error:
-            raise StoreBlockedError(
-                f"{_EXPLAINED[type(error)]} ({error})", store="postgres", operation=operation
-            ) from error
+            raise StoreBlockedError(f"{_EXPLAINED[type(error)]} ({error})", store=store, operation=operation) from error

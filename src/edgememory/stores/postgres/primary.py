@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Protocol, cast
 import asyncpg
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
-from edgememory.apply import bound
 from edgememory.changes import Change
-from edgememory.codec import decode
 from edgememory.models import Committed, Entry, Message, Page, Refused, UserKey
 from edgememory.store import OriginStore
 from edgememory.stores.paging import check_page, page
 from edgememory.stores.postgres.connections import Connections
+from edgememory.stores.postgres.documents import GET, entry_of
 from edgememory.stores.postgres.errors import postgres_errors
 from edgememory.stores.postgres.line import open_line
 
-_GET = "SELECT edgememory.get($1, $2)::text"
 _COMMIT = "SELECT edgememory.commit($1, $2, $3::json)::text"
 _DELETE = "SELECT edgememory.delete_user($1, $2)::text"
 _GET_MESSAGES = "SELECT edgememory.get_messages($1, $2, $3, $4::text::uuid, $5)::text"
@@ -58,22 +55,22 @@ class PostgresPrimary:
     ) -> None:
         self._own: Connections | None = None
         if isinstance(source, str):
-            connect = partial(open_line, source, prepared=(_GET, _COMMIT), pooler=pooler)
+            connect = partial(open_line, source, read=GET, pooler=pooler)
             self._own = Connections(connect, most=max_connections, idle_close=idle_close, asks=not pooler)
             self._runs: _Runs = self._own
         else:
             self._runs = source
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry:
-        return _entry(await self._run("get", _GET, user))
+        return entry_of(await self._run("get", GET, user))
 
     async def commit(self, user: UserKey, changes: Sequence[Change]) -> Committed:
         raw = await self._run("commit", _COMMIT, user, msgspec.json.encode(changes).decode())
         document = _COMMITTED.decode(raw)
-        return Committed(entry=_entry(bytes(document.entry)), dropped=document.dropped, refused=document.refused)
+        return Committed(entry=entry_of(bytes(document.entry)), dropped=document.dropped, refused=document.refused)
 
     async def delete(self, user: UserKey) -> Entry:
-        return _entry(await self._run("delete", _DELETE, user))
+        return entry_of(await self._run("delete", _DELETE, user))
 
     async def get_messages(
         self, user: UserKey, *, session_id: str | None = None, cursor: str | None = None, limit: int = 50
@@ -96,11 +93,6 @@ class PostgresPrimary:
     async def _run(self, operation: str, statement: str, user: UserKey, *arguments: object) -> str:
         with postgres_errors(operation):
             return cast(str, await self._runs.fetchval(statement, user.namespace, user.user_id, *arguments))
-
-
-def _entry(raw: str | bytes) -> Entry:
-    entry = decode(raw)
-    return replace(entry, snapshot=bound(entry.snapshot))
 
 
 if TYPE_CHECKING:
