@@ -148,6 +148,29 @@ async def test_a_slow_query_keeps_nobody_else_waiting(migrated_database: str, ra
         await primary.get(USER)
 
 
+async def test_while_others_are_at_work_an_idle_connection_stays_at_hand(
+    migrated_database: str, raw: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking whether the server is crowded takes a connection away for a round trip."""
+    monkeypatch.setattr("edgememory.stores.postgres.connections._FIRST_LOOK", (0.001, 0.001))
+
+    async def has_asked() -> bool:
+        await raw.execute("SELECT pg_stat_clear_snapshot()")
+        return await raw.fetchval(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()"
+            " AND query LIKE '%numbackends%' AND pid <> pg_backend_pid()"
+        )
+
+    async with primary_on(migrated_database) as primary, create_task_group() as group:
+        async with locked(raw):
+            group.start_soon(primary.commit, USER, [])
+            await until(partial(number_is, raw, 1))
+            await primary.get(USER)
+            for _ in range(50):
+                assert not await has_asked()
+        await until(has_asked)
+
+
 async def test_idle_connections_are_closed(migrated_database: str, raw: asyncpg.Connection) -> None:
     async with primary_on(migrated_database, idle_close=0.1) as primary:
         await primary.warm()

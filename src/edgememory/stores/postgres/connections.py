@@ -141,6 +141,8 @@ class Connections:
         pause = uniform(*_FIRST_LOOK)
         while True:
             await asyncio.sleep(max(0.0, min(until - now(), pause if self._asks else self._idle_close)))
+            if now() < until and len(self._idle) < self._open:
+                continue  # others are at work: a caller may want this one, and asking takes it away for a round trip
             itself = self._idle.pop(line)  # from here on nobody can take it, which would cancel this
             try:
                 if now() >= until or await line.is_crowded():
