@@ -30,10 +30,10 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-demo: setup ## the lab with few samples: prints its table, leaves build/lab/report.json
+demo: setup ## the lab, two regions, few samples: prints its tables, leaves build/lab/report.html
 	@$(BIN)/edgememory lab --quick
 
-lab: setup ## the lab with at least 500 samples a scenario
+lab: setup ## the lab, the whole world, 500 calls a scenario: some twelve minutes
 	@$(BIN)/edgememory lab
 
 test: setup ## the whole suite, against real servers that it starts and stops itself

@@ -1,63 +1,133 @@
 """The real lab, with very few calls: what it measures here means nothing, what it reports must be right."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from uuid import uuid4
 
 import msgspec
+import pytest
 from rich.console import Console
 
 from edgememory.changes import MessageAdded
 from edgememory.ids import next_id
+from edgememory.lab.assemble import assemble
 from edgememory.lab.calls import Ledger
+from edgememory.lab.geography import read_world
+from edgememory.lab.page import picture, render
 from edgememory.lab.people import Person, people
 from edgememory.lab.progress import shown_progress
-from edgememory.lab.run import run
+from edgememory.lab.report import Report
+from edgememory.lab.run import Plan, run
+from edgememory.lab.scenarios.playbook import SCENARIOS
 from edgememory.lab.table import show
-from edgememory.lab.world import judged
 from edgememory.stores.postgres import PostgresPrimary, migrate
 from tests.servers import database, postgres_server
 
 __all__ = ["database", "postgres_server"]
 
-SCENARIOS = {
-    "direct_new_connection", "direct_pooled", "cold", "cold_new_process", "edge", "warm", "stale", "callback",
-    "origin_down", "edge_down", "edge_down_open",
-}  # fmt: skip
-CALLS_EACH = 3
-CALLS = CALLS_EACH * (len(SCENARIOS) - 2 + 1)  # the direct ones say nothing, who calls back says something twice
+SMALL = """
+name = "small"
+origin = "dublin"
+path_factor = 1.7
+[jitter]
+share = 0.02
+source = "none"
+[sources]
+none = "Made up, so that a test is soon over."
+[places]
+berlin = { label = "Berlin", latitude = 52.5, longitude = 13.4 }
+frankfurt = { label = "Frankfurt", latitude = 50.1, longitude = 8.7 }
+dublin = { label = "Dublin", latitude = 53.3, longitude = -6.3 }
+[[callers]]
+place = "berlin"
+[[agents]]
+place = "frankfurt"
+hosts = ["our cluster"]
+edge = "frankfurt"
+[[replicas]]
+place = "frankfurt"
+[round_trip_ms.none]
+berlin = { frankfurt = 2.0 }
+frankfurt = { dublin = 25.0, frankfurt = 2.0 }
+dublin = { dublin = 2.0 }
+"""
+CALLS_EACH = 2
+SILENT = {"direct_new_connection", "direct_pooled", "cache_aside_1h"}
+"""Without edgememory nothing is said."""
+TWICE = {"callback", "travel"}
+CALLS = CALLS_EACH * (len(SCENARIOS) - len(SILENT) + len(TWICE))
 
 
-async def test_the_report_has_every_scenario_and_counts_every_word() -> None:
+@pytest.fixture
+def world_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL, encoding="utf-8")
+    return path
+
+
+async def test_the_report_has_every_scenario_and_counts_every_word(world_file: Path) -> None:
     console = Console(file=StringIO(), width=100)
     with shown_progress(console) as progress:
-        played = await run(CALLS_EACH, progress)
-    report = played.report
-    assert played.failures == []
-    document = msgspec.to_builtins(report)
-    assert set(document) == {
-        "rtt_ms", "echo_ms", "open_ms", "leave_ms", "delivered", "lost", "single_flight"
-    }  # fmt: skip
-    assert document["rtt_ms"] == {"san_francisco": 150.0}
-    assert set(document["open_ms"]["san_francisco"]) == SCENARIOS
-    for waited in document["open_ms"]["san_francisco"].values():
-        assert set(waited) == {"p50", "p95", "p99", "n"}
-        assert waited["n"] == CALLS_EACH
-    assert set(document["leave_ms"]["san_francisco"]) == {"up", "down"}
-    assert {link: set(echo) for link, echo in document["echo_ms"].items()} == {
-        "san_francisco-geneva": {"p50", "p99"},
-        "san_francisco-edge": {"p50", "p99"},
-    }
-    assert (document["delivered"], document["lost"]) == (2 * CALLS, 0)
-    assert document["single_flight"] == {"readers": 1000, "origin_reads": 1}
-    show(played, judged(report), console)
-    assert "cold_new_process" in console.file.getvalue()  # type: ignore[attr-defined]
+        plan = Plan(world=read_world(world_file), regions=("berlin",), scenarios=tuple(SCENARIOS), count=CALLS_EACH)
+        report = assemble(plan, await run(plan, progress))
+    assert report.failures == ()
+    assert set(report.open_ms["berlin"]) == set(report.total_ms["berlin"]) == set(SCENARIOS)
+    for scenario, waited in report.open_ms["berlin"].items():
+        assert waited.n == CALLS_EACH
+        assert report.total_ms["berlin"][scenario].p50 > waited.p50
+    assert set(report.leave_ms["berlin"]) == {"up", "down"}
+    assert set(report.newest_ms["berlin"]) == {"travel"}
+    assert set(report.echo_ms) == {f"berlin-{far}" for far in ("user", "edge", "replica", "geneva")}
+    assert (report.delivered, report.lost) == (2 * CALLS, 0)
+    assert report.single_flight.origin_reads == 1
+    assert report.requests["open"]["edge"] == 1
+    assert report.requests["background"]["geneva"] == 2
+    assert report.timeline is not None
+    show(report, console)
+    for shown in (console.file.getvalue(), render(report)):  # type: ignore[attr-defined]
+        assert all(scenario in shown for scenario in SCENARIOS)
+    assert "Berlin" in picture(report)
+
+
+def lab(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    main = "from edgememory.cli import main; main(prog_name='edgememory')"
+    return subprocess.run(
+        [sys.executable, "-c", main, "lab", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_one_scenario_of_one_region_as_json(tmp_path: Path, world_file: Path) -> None:
+    ended = lab(tmp_path, f"--world={world_file}", "--quick", "--region=berlin", "--scenario=edge", "--json")
+    assert ended.returncode == 0, ended.stderr
+    report = msgspec.json.decode(ended.stdout, type=Report)
+    assert {region: list(by) for region, by in report.open_ms.items()} == {"berlin": ["edge"]}
+    assert json.loads((tmp_path / "build/lab/report.json").read_text()) == json.loads(ended.stdout)
+    assert (tmp_path / "build/lab/report.html").read_text(encoding="utf-8") == render(report)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--region=atlantis"], ["no region atlantis", "san_francisco"]),
+        (["--scenario=luck"], ["no scenario luck", "edge_down"]),
+        (["--world=nowhere.toml"], ["nowhere.toml"]),
+    ],
+)
+def test_a_mistake_is_told_before_anything_starts(
+    tmp_path: Path, arguments: Sequence[str], told: Sequence[str]
+) -> None:
+    ended = lab(tmp_path, *arguments)
+    assert ended.returncode != 0
+    assert all(words in ended.stderr for words in told), ended.stderr
+    assert not (tmp_path / "build").exists()
 
 
 async def test_what_is_not_in_the_database_once_counts_as_lost(database: str) -> None:
@@ -90,7 +160,7 @@ def test_an_interrupted_lab_leaves_no_process_behind(tmp_path: Path) -> None:
     )
     assert lab.stdout is not None
     with lab.stdout:
-        assert any(line.startswith("direct_new_connection") for line in lab.stdout)
+        assert any("direct_new_connection: " in line for line in lab.stdout)
         assert len(_marked(mark)) > 4  # the servers' and the links' too: the mark finds them
         lab.send_signal(signal.SIGINT)
         assert lab.wait(timeout=30) != 0

@@ -1,5 +1,6 @@
 """`edgememory lab`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import anyio
@@ -9,43 +10,100 @@ import msgspec
 try:
     from rich.console import Console
 
+    from edgememory.lab.assemble import assemble
+    from edgememory.lab.geography import World, read_world
+    from edgememory.lab.markdown import table
+    from edgememory.lab.page import picture, render
     from edgememory.lab.progress import shown_progress
-    from edgememory.lab.run import run
+    from edgememory.lab.report import Report
+    from edgememory.lab.run import Plan, run
+    from edgememory.lab.scenarios.playbook import SCENARIOS
     from edgememory.lab.table import show
-    from edgememory.lab.world import judged
 except ModuleNotFoundError as error:
     raise ImportError(f"The lab needs the extra `lab` ({error}): pip install 'edgememory[lab]'") from error
 
+from edgememory.errors import ConfigError
+
 QUICK, FULL = 50, 500
-REPORT = Path("build/lab/report.json")
-_WIDTH = 100
+"""Calls of each scenario, over all regions together."""
+FOLDER = Path("build/lab")
+_WIDTH = 110
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help=f"{QUICK} calls a scenario instead of {FULL}.")
-def command(quick: bool) -> None:
+@click.option("--quick", is_flag=True, help=f"Two regions, and {QUICK} calls a scenario instead of {FULL}.")
+@click.option("--region", "regions", multiple=True, metavar="NAME", help="Play this region only; may be repeated.")
+@click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="Play this one only; may be repeated.")
+@click.option("--world", type=click.Path(path_type=Path), help="Who is where and how far apart; see the documentation.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else, on standard output.")
+def command(
+    quick: bool, regions: tuple[str, ...], scenarios: tuple[str, ...], world: Path | None, as_json: bool
+) -> None:
     """Measure what callers wait for, on real servers far apart.
 
-    Starts a Postgres (Geneva), a Redis (the region's edge) and links that are as slow as the real ones, plays calls
-    through the library, prints a table and leaves build/lab/report.json. Fails if anything that was said is lost.
+    Starts a Postgres (Geneva), replicas of it, a Redis in each region and links that are as slow as the real ones,
+    plays calls through the library, prints tables and leaves build/lab/report.json and report.html, and what other
+    pages may show: report.svg and report.md. Fails if anything that was said is lost.
     """
-    play(QUICK if quick else FULL)
+    try:
+        known = read_world(world)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    plan = Plan(
+        world=known,
+        regions=_named("region", regions, known.callers) or (_two(known) if quick else known.callers),
+        scenarios=_named("scenario", scenarios, SCENARIOS) or tuple(SCENARIOS),
+        count=QUICK if quick else FULL,
+    )
+    play(msgspec.structs.replace(plan, count=-(-plan.count // len(plan.regions))), as_json=as_json)
 
 
-def play(count: int) -> None:
-    """Play *count* calls of each scenario, show and save the report.
+def play(plan: Plan, *, as_json: bool) -> None:
+    """Play, show and save the report.
 
     Raises:
         SystemExit: something was lost, or a session was not what it should have been.
     """
-    console = Console()
+    console = Console(stderr=as_json)
     if not console.is_terminal:
-        console = Console(width=_WIDTH)
+        console = Console(width=_WIDTH, stderr=as_json)
     with shown_progress(console) as progress:
-        played = anyio.run(run, count, progress)
-    show(played, judged(played.report), console)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_bytes(msgspec.json.format(msgspec.json.encode(played.report)) + b"\n")
-    console.print(f"the report is in {REPORT}", highlight=False)
-    if played.report.lost or played.failures:
+        report = assemble(plan, anyio.run(run, plan, progress))
+    _save(report)
+    if as_json:
+        click.echo(_json(report))
+    else:
+        show(report, console)
+        console.print(f"the report is in {FOLDER}/report.html and report.json", highlight=False)
+    if report.lost or report.failures:
         raise SystemExit(1)
+
+
+def _save(report: Report) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "report.json").write_bytes(_json(report) + b"\n")
+    for name, content in (("html", render(report)), ("svg", picture(report)), ("md", table(report))):
+        (FOLDER / f"report.{name}").write_text(content, encoding="utf-8")
+
+
+def _json(report: Report) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(report))
+
+
+def _named(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Return those of *known* that are named, in its order."""
+    known, wanted = tuple(known), set(names)
+    unknown = sorted(wanted - set(known))
+    if unknown:
+        raise click.BadParameter(f"there is no {what} {', '.join(unknown)}: there are {', '.join(known)}")
+    return tuple(name for name in known if name in wanted)
+
+
+def _two(world: World) -> tuple[str, ...]:
+    """The regions whose agents are farthest from the origin, and nearest to it: in between lie the others."""
+
+    def far(name: str) -> float:
+        return world.link(world.region(name).agent, world.origin).round_trip
+
+    chosen = {max(world.callers, key=far), min(world.callers, key=far)}
+    return tuple(name for name in world.callers if name in chosen)

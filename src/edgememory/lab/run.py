@@ -1,76 +1,137 @@
-"""One run of the lab."""
+"""One run of the lab: the regions one after the other, each through the scenarios."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import anyio
+from msgspec import Struct
 
-from edgememory.lab import scenarios
-from edgememory.lab.people import NAMESPACE, Person, people
+from edgememory.lab.calls import Ledger
+from edgememory.lab.geography import World
+from edgememory.lab.link import echo_times, wan_link
+from edgememory.lab.people import NAMESPACE
 from edgememory.lab.progress import Progress
-from edgememory.lab.report import Report, Run, SingleFlight, echo_waits, waits
-from edgememory.lab.stage import Stage
-from edgememory.lab.world import REGION, TO_GENEVA, load, running_world
+from edgememory.lab.report import SingleFlight
+from edgememory.lab.running import Running, running_world
+from edgememory.lab.samples import Samples
+from edgememory.lab.scenarios.playbook import SCENARIOS
+from edgememory.lab.site import Site, all_connected
+from edgememory.lab.stage import AGENTS, Stage, drained
 from edgememory.models import UserKey
 
-Scenario = Callable[[Stage, Sequence[Person]], Awaitable[None]]
-
 READERS = 1000
+CALIBRATED = 0.150
+"""The round trip of the link by which the lab measures its own error, in seconds. It has no jitter."""
+_CALIBRATIONS = 200
 _ABSENT = UserKey(NAMESPACE, "absent")
-
-ON_KNOWN: tuple[Scenario, ...] = (
-    scenarios.direct_new_connection,
-    scenarios.direct_pooled,
-    scenarios.cold,
-    scenarios.edge,
-    scenarios.warm,
-    scenarios.stale,
-    scenarios.callback,
-    scenarios.origin_down,
-    scenarios.edge_down,
-    scenarios.edge_down_open,
-)
-"""Played on the same users; `cold` is the first that brings them near."""
+_ECHO_ROUNDS = 3
+_LEAST_ECHOES = 100
 
 
-async def run(count: int, progress: Progress) -> Run:
-    """Play *count* calls of each scenario."""
-    progress.say("starting Postgres (Geneva), Redis (San Francisco) and the links between them")
-    async with running_world() as world:
-        stage = Stage(world=world, progress=progress)
-        users, new_users = people("user", count), people("new", count)
-        await load(world, [*users, *new_users])
-        rounds = len(ON_KNOWN) + 1
-        for scenario in ON_KNOWN:
-            await stage.echo(-(-count // rounds))
-            await scenario(stage, users)
-        await stage.echo(-(-count // rounds))
-        await scenarios.cold_new_process(stage, new_users)
-        flight = await single_flight(stage)
-        delivered = await stage.ledger.delivered(world.origin_dsn)
-        report = Report(
-            rtt_ms={REGION: TO_GENEVA * 1000},
-            echo_ms={link: echo_waits(times) for link, times in stage.echoes.items()},
-            open_ms={REGION: {scenario: waits(times) for scenario, times in stage.opened.items()}},
-            leave_ms={REGION: {"up": waits(stage.left["edge"]), "down": waits(stage.left["origin_down"])}},
-            delivered=delivered,
-            lost=len(stage.ledger.said) - delivered,
-            single_flight=flight,
-        )
-        return Run(report=report, disk=echo_waits(stage.disk), failures=stage.ledger.failures)
+class Plan(Struct, frozen=True, kw_only=True):
+    """What is to be played."""
+
+    world: World
+    regions: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    count: int
+    """Calls of each scenario in each region."""
+
+    @property
+    def near(self) -> tuple[str, ...]:
+        """Scenarios of agents who read from caches and the origin only."""
+        return tuple(name for name in self.scenarios if not SCENARIOS[name].reads_replicas)
+
+    @property
+    def replicated(self) -> tuple[str, ...]:
+        """Scenarios of agents who read from replicas too."""
+        return tuple(name for name in self.scenarios if SCENARIOS[name].reads_replicas)
 
 
-async def single_flight(stage: Stage) -> SingleFlight:
+class Played(Struct, frozen=True, kw_only=True):
+    """What came of it. Times in seconds."""
+
+    samples: Samples
+    said: int
+    delivered: int
+    single_flight: SingleFlight
+    errors: list[float]
+    """How much later than it should an echo came back over a link of `CALIBRATED`."""
+    failures: list[str]
+
+
+async def run(plan: Plan, progress: Progress) -> Played:
+    """Start the world, play the plan, stop the world."""
+    samples, ledger = Samples(), Ledger()
+    replicas = plan.world.replicas if plan.replicated else ()
+    home = plan.world.places[plan.world.origin].label
+    progress.say(f"starting Postgres in {home}, and its replicas: {', '.join(replicas) or 'none'}")
+    async with running_world(plan.world, replicas) as running:
+        errors = await _own_errors(running)
+        flights: list[SingleFlight] = []
+        for name in plan.regions:
+            async with running.site(plan.world.region(name)) as site:
+                stage = Stage(
+                    running=running,
+                    site=site,
+                    agents=(),
+                    count=plan.count,
+                    progress=progress,
+                    ledger=ledger,
+                    samples=samples,
+                )
+                await _region(stage, plan)
+                if not flights:
+                    flights.append(await _single_flight(site, ledger))
+        delivered = await ledger.delivered(running.postgres.dsn)
+    return Played(
+        samples=samples,
+        said=len(ledger.said),
+        delivered=delivered,
+        single_flight=flights[0],
+        errors=errors,
+        failures=ledger.failures,
+    )
+
+
+async def _region(stage: Stage, plan: Plan) -> None:
+    site = stage.site
+    echoes = -(-max(plan.count, _LEAST_ECHOES) // _ECHO_ROUNDS)
+    await stage.echo(echoes)
+    await _scenarios(stage, site, plan.near)
+    await stage.echo(echoes)
+    if site.region.replica is not None:
+        await _scenarios(stage, site.replicated(), plan.replicated)
+        await stage.echo(echoes)
+
+
+async def _scenarios(stage: Stage, site: Site, names: Sequence[str]) -> None:
+    if not names:
+        return
+    async with site.agents(AGENTS) as agents:
+        staged = replace(stage, site=site, agents=agents)
+        for name in names:
+            await all_connected(agents)
+            await SCENARIOS[name].play(staged)
+            await drained(site)
+
+
+async def _single_flight(site: Site, ledger: Ledger) -> SingleFlight:
     """Let 1,000 readers open one user whom nobody knows, all at once."""
-    async with stage.world.agent() as agent:
-        await agent.connected()
-        before = agent.origin.reads
+    async with site.agents(1) as (agent,):
 
         async def one() -> None:
             async with agent.memory.session(_ABSENT.user_id, timeout=5.0) as session:
                 if session.degraded:
-                    stage.ledger.failures.append("single_flight: a session opened degraded")
+                    ledger.failures.append("single_flight: a session opened degraded")
 
         async with anyio.create_task_group() as group:
             for _ in range(READERS):
                 group.start_soon(one)
-        return SingleFlight(READERS, agent.origin.reads - before)
+        asked = [request for request in agent.record.requests if request.user == _ABSENT]
+        return SingleFlight(READERS, sum(request.service == "geneva" for request in asked))
+
+
+async def _own_errors(running: Running) -> list[float]:
+    async with wan_link("127.0.0.1", running.postgres.port, round_trip=CALIBRATED) as link:
+        return [took - CALIBRATED for took in await echo_times(link, _CALIBRATIONS)]

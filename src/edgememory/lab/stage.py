@@ -2,9 +2,8 @@
 
 import gc
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from io import FileIO
 from time import perf_counter
 from typing import TypeVar
@@ -14,9 +13,11 @@ from anyio import to_thread
 
 from edgememory.lab.calls import Call, Ledger
 from edgememory.lab.link import echo_times
-from edgememory.lab.people import Person
+from edgememory.lab.people import Person, people
 from edgememory.lab.progress import Progress
-from edgememory.lab.world import Agent, World
+from edgememory.lab.running import Running
+from edgememory.lab.samples import Samples
+from edgememory.lab.site import Agent, Site
 from edgememory.outbox.file import FileOutbox
 
 T = TypeVar("T")
@@ -32,22 +33,29 @@ _DISK_LOOK = 0.1
 
 @dataclass(slots=True, kw_only=True)
 class Stage:
-    """The world, what was measured in it so far, and what was said."""
+    """One region of the running world, its agents, and what was measured and said so far."""
 
-    world: World
+    running: Running
+    site: Site
+    agents: Sequence[Agent]
+    count: int
+    """How many calls a scenario has."""
     progress: Progress
-    ledger: Ledger = field(default_factory=Ledger)
-    opened: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    left: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    echoes: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    disk: list[float] = field(default_factory=list[float])
+    ledger: Ledger
+    samples: Samples
+
+    async def people(self, group: str) -> list[Person]:
+        """Return new users of this region whom the origin knows."""
+        persons = people(f"{self.site.region.name}-{group}", self.count)
+        await self.site.load(persons)
+        return persons
 
     async def play(
         self, scenario: str, persons: Sequence[Person], every: float, one: Callable[[int, Person], Awaitable[T]]
     ) -> list[T]:
         """Let a caller arrive *every* so many seconds; arrivals do not wait for earlier callers."""
         results: list[T] = []
-        advance = self.progress.of(scenario, len(persons))
+        advance = self.progress.of(f"{self.site.region.name}: {scenario}", len(persons))
 
         async def arrive(number: int, person: Person) -> None:
             results.append(await one(number, person))
@@ -66,46 +74,59 @@ class Stage:
             watch.cancel_scope.cancel()
         return results
 
+    async def lookups(
+        self, scenario: str, persons: Sequence[Person], every: float, one: Callable[[Person], Awaitable[float]]
+    ) -> None:
+        """Play what is done without edgememory. *one* returns the moment when it had the context block."""
+
+        async def timed(_: int, person: Person) -> tuple[float, float]:
+            hop = await self.site.hops.once()
+            started = perf_counter()
+            return hop, await one(person) - started
+
+        self._keep(scenario, await self.play(scenario, persons, every, timed))
+
     async def calls(
         self, scenario: str, persons: Sequence[Person], every: float, one: Callable[[int, Person], Awaitable[Call]]
     ) -> list[Call]:
         """Play calls and keep their waits under the scenario's name."""
         calls = await self.play(scenario, persons, every, one)
-        self.opened[scenario] = [call.opened for call in calls]
-        self.left[scenario] = [call.left for call in calls]
+        self._keep(scenario, [(call.hop, call.opened - call.asked) for call in calls])
+        self.samples.left[self.site.region.name][scenario] = [call.left - call.leaving for call in calls]
         strays = sum(not call.as_expected for call in calls)
         if strays > STRAYS * len(calls):
-            self.ledger.failures.append(f"{scenario}: {strays} of {len(calls)} calls were answered another way")
+            self.ledger.failures.append(
+                f"{self.site.region.name}, {scenario}: {strays} of {len(calls)} calls were answered another way"
+            )
         return calls
 
-    @asynccontextmanager
-    async def agents(self) -> AsyncGenerator[list[Agent]]:
-        """Agents with open connections; they end when what was said has been delivered."""
-        async with self.world.agents(AGENTS) as agents:
-            yield agents
-            await self.drained()
-
-    async def drained(self) -> None:
-        """Wait until nothing waits in the outbox."""
-        outbox = FileOutbox(self.world.outbox)
-        try:
-            with anyio.move_on_after(DRAIN_TIMEOUT):
-                while (await outbox.depth()).changes:  # noqa: ASYNC110  (nothing tells when another agent delivers)
-                    await anyio.sleep(_DRAIN_LOOK)
-        finally:
-            await outbox.aclose()
+    def _keep(self, scenario: str, timed: Sequence[tuple[float, float]]) -> None:
+        region = self.site.region.name
+        self.samples.opened[region][scenario] = [wait for _, wait in timed]
+        self.samples.total[region][scenario] = [hop + wait for hop, wait in timed]
 
     async def echo(self, count: int) -> None:
         """Take *count* echoes over each link: the yardstick, while nobody calls."""
-        for name, link in self.world.links.items():
-            self.echoes.setdefault(name, []).extend(await echo_times(link, count))
+        for name, link in self.site.links.items():
+            self.samples.echoes[f"{self.site.region.name}-{name}"] += await echo_times(link, count)
 
     async def _watch_disk(self) -> None:
         """Time what an outbox cannot do without, while calls are played: other programs' writes come in bursts."""
-        with self.world.outbox.with_name("disk").open("ab", buffering=0) as file:
+        with self.site.outbox.with_name("disk").open("ab", buffering=0) as file:
             while True:
-                self.disk.append(await to_thread.run_sync(_synced_write, file))
+                self.samples.disk.append(await to_thread.run_sync(_synced_write, file))
                 await anyio.sleep(_DISK_LOOK)
+
+
+async def drained(site: Site) -> None:
+    """Wait until nothing waits in the site's outbox."""
+    outbox = FileOutbox(site.outbox)
+    try:
+        with anyio.move_on_after(DRAIN_TIMEOUT):
+            while (await outbox.depth()).changes:  # noqa: ASYNC110  (nothing tells when another agent delivers)
+                await anyio.sleep(_DRAIN_LOOK)
+    finally:
+        await outbox.aclose()
 
 
 def _synced_write(file: FileIO) -> float:

@@ -1,0 +1,165 @@
+"""A region as it runs: its cache, its agents' host, and links as slow as the real ones to everything else."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+
+import anyio
+from anyio.abc import SocketStream
+
+from edgememory.client import EdgeMemory
+from edgememory.freshness import Policy
+from edgememory.lab.geography import Region
+from edgememory.lab.link import Link
+from edgememory.lab.people import NAMESPACE, Person
+from edgememory.lab.recorded import Record, RecordedCache, RecordedOrigin, RecordedOutbox, RecordedReplica
+from edgememory.models import UserKey
+from edgememory.outbox.file import FileOutbox
+from edgememory.parts import ORIGIN_TIMEOUT, Parts
+from edgememory.store import CacheStore, OriginStore, ReplicaStore
+from edgememory.stores.postgres import PostgresPrimary, PostgresReplica
+from edgememory.stores.redis import RedisStore
+from edgememory.tier import CacheTier, Tier
+
+EDGE_TIMEOUT = 0.05
+REPLICA_TIMEOUT = 0.1
+NOBODY = UserKey(NAMESPACE, "nobody")
+_SLACK = 0.010
+"""Seconds that a request may take beyond its link and still count as made over an open connection."""
+_PING = b"x" * 64
+
+
+@dataclass(slots=True)
+class Hops:
+    """Callers' connections to the agents' host. What they say is played back by an echo at its far end."""
+
+    link: Link
+    _idle: list[SocketStream] = field(default_factory=list[SocketStream])
+
+    async def once(self) -> float:
+        """Go from a caller to the agent and back; return how long that took, in seconds."""
+        stream = self._idle.pop() if self._idle else await self._connected()
+        started = perf_counter()
+        await _echo(stream)
+        took = perf_counter() - started
+        self._idle.append(stream)
+        return took
+
+    async def _connected(self) -> SocketStream:
+        stream = await anyio.connect_tcp(self.link.host, self.link.echo_port)
+        await _echo(stream)  # pays for the connection
+        return stream
+
+    async def aclose(self) -> None:
+        for stream in self._idle:
+            await stream.aclose()
+
+
+async def _echo(stream: SocketStream) -> None:
+    await stream.send(_PING)
+    missing = len(_PING)
+    while missing:
+        missing -= len(await stream.receive(missing))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """What is one process on a real host: an `EdgeMemory` with connections and process memory of its own."""
+
+    site: "Site"
+    memory: EdgeMemory
+    edge: CacheTier
+    origin: OriginStore
+    replica: ReplicaStore | None
+    record: Record
+
+    async def connected(self) -> None:
+        """Wait until two questions at once take Geneva one round trip: both connections are open."""
+        if self.replica is not None:
+            await self.replica.warm()
+        await self.memory.warm(NOBODY.user_id)
+        most = 1.5 * self.site.geneva.round_trip + _SLACK
+        for _ in range(20):
+            started = perf_counter()
+            async with anyio.create_task_group() as group:
+                for _ in range(2):
+                    group.start_soon(self.origin.get, NOBODY)
+            if perf_counter() - started < most:
+                return
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where the agents of a region are. What stands *beside* it is reached past the links: nobody waits for that."""
+
+    region: Region
+    hops: Hops
+    edge: Link
+    geneva: Link
+    replicas: Mapping[str, Link]
+    """By place."""
+    edge_url: str
+    origin_dsn: str
+    replica_dsns: Mapping[str, str]
+    edge_beside: RedisStore
+    origin_beside: PostgresPrimary
+    outbox: Path
+    """The host's: all its agents share it."""
+    reads_replicas: bool = False
+
+    @property
+    def links(self) -> dict[str, Link]:
+        """By what is at their far end; of the replicas, the nearest."""
+        links = {"user": self.hops.link, "edge": self.edge, "geneva": self.geneva}
+        nearest = self.replicas.get(self.region.replica or "")
+        return links if nearest is None else links | {"replica": nearest}
+
+    def replicated(self) -> "Site":
+        """Return the same site, whose agents read from replicas too."""
+        return replace(self, reads_replicas=True)
+
+    @asynccontextmanager
+    async def agent(self, *, policy: Policy | None = None) -> AsyncGenerator[Agent]:
+        """A new process: nothing is in its memory, and no connection is open yet."""
+        record = Record()
+        cache: CacheStore = RecordedCache(RedisStore(self.edge_url), record)
+        edge: CacheTier = Tier(name="redis", store=cache, timeout=EDGE_TIMEOUT)
+        replica: ReplicaStore | None = None
+        if self.reads_replicas:
+            replica = RecordedReplica(PostgresReplica(self.replica_dsns), record)
+        origin: OriginStore = RecordedOrigin(PostgresPrimary(self.origin_dsn), record)
+        parts = Parts(
+            origin=Tier(name="origin", store=origin, timeout=ORIGIN_TIMEOUT),
+            outbox=RecordedOutbox(FileOutbox(self.outbox), record),
+            caches=[edge],
+            replica=None if replica is None else Tier(name="replica", store=replica, timeout=REPLICA_TIMEOUT),
+        )
+        async with EdgeMemory(parts, namespace=NAMESPACE, policy=policy) as memory:
+            yield Agent(site=self, memory=memory, edge=edge, origin=origin, replica=replica, record=record)
+
+    @asynccontextmanager
+    async def agents(self, count: int) -> AsyncGenerator[list[Agent]]:
+        """New processes, each with its connections open."""
+        async with AsyncExitStack() as stack:
+            agents = [await stack.enter_async_context(self.agent()) for _ in range(count)]
+            await all_connected(agents)
+            yield agents
+
+    async def load(self, persons: Sequence[Person]) -> None:
+        """Let the origin know *persons*."""
+
+        async def share(start: int) -> None:
+            for person in persons[start::2]:
+                await self.origin_beside.commit(person.key, tuple(person.earlier_calls()))
+
+        async with anyio.create_task_group() as group:
+            for start in range(2):  # it has two connections
+                group.start_soon(share, start)
+
+
+async def all_connected(agents: Sequence[Agent]) -> None:
+    async with anyio.create_task_group() as group:
+        for agent in agents:
+            group.start_soon(agent.connected)
