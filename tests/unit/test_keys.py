@@ -38,6 +38,21 @@ def test_a_key_of_512_bytes_is_plain_and_a_longer_one_is_hashed() -> None:
     assert hashed.startswith("em:1:n:#")
 
 
+def test_with_a_secret_no_user_stands_in_a_key() -> None:
+    key = entry_key(UserKey("clinic", "+41791234567"), secret="s3cret")
+    assert key.startswith("em:1:clinic:$")
+    assert "4179" not in key
+    assert len(key) == len("em:1:clinic:$") + 64
+    assert key != entry_key(UserKey("clinic", "+41791234567"), secret="another")
+
+
+def test_with_a_secret_users_are_still_apart_and_cannot_be_linked() -> None:
+    users = [UserKey(namespace, id) for namespace in ("a", "A", "a:b") for id in [*AWKWARD_IDS, "b:c", "c"]]
+    keys = [entry_key(user, secret="s3cret") for user in users]
+    assert len(set(keys)) == len(users)
+    assert len({key.rpartition("$")[2] for key in keys}) == len(users), "nor by namespace"
+
+
 @pytest.mark.parametrize("user_id", ["🙂" * 128, "%" * 512])
 @pytest.mark.parametrize("namespace", ["n", "🙂" * 16])
 def test_no_key_is_longer_than_workers_kv_takes(namespace: str, user_id: str) -> None:
