@@ -12,12 +12,12 @@ import anyio
 from anyio import to_thread
 
 from edgememory.lab.calls import Call, Ledger
-from edgememory.lab.link import echo_times
+from edgememory.lab.link import Link, echo_times
 from edgememory.lab.people import Person, people
 from edgememory.lab.progress import Progress
 from edgememory.lab.running import Running
 from edgememory.lab.samples import Samples
-from edgememory.lab.site import Agent, Site
+from edgememory.lab.site import Agent, Hops, Site
 from edgememory.outbox.file import FileOutbox
 
 T = TypeVar("T")
@@ -29,6 +29,7 @@ that are left before the disk has what was said."""
 DRAIN_TIMEOUT = 120.0
 _DRAIN_LOOK = 0.1
 _DISK_LOOK = 0.1
+_LINK_LOOK = 0.05
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,6 +68,8 @@ class Stage:
         start = anyio.current_time()
         async with anyio.create_task_group() as watch:
             watch.start_soon(self._watch_disk)
+            for name, link in self.site.links.items():
+                watch.start_soon(self._watch_link, name, link)
             async with anyio.create_task_group() as group:
                 for number, person in enumerate(persons):
                     group.start_soon(arrive, number, person)
@@ -106,9 +109,22 @@ class Stage:
         self.samples.total[region][scenario] = [hop + wait for hop, wait in timed]
 
     async def echo(self, count: int) -> None:
-        """Take *count* echoes over each link: the yardstick, while nobody calls."""
+        """Take *count* echoes over each link, while nobody calls."""
         for name, link in self.site.links.items():
             self.samples.echoes[f"{self.site.region.name}-{name}"] += await echo_times(link, count)
+
+    async def _watch_link(self, name: str, link: Link) -> None:
+        """Take echoes while calls are played: a busy machine delays both. A link that is down has none."""
+        hops = Hops(link)
+        try:
+            while True:
+                self.samples.echoes[f"{self.site.region.name}-{name}"].append(await hops.once())
+                await anyio.sleep(_LINK_LOOK)
+        except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
+            return
+        finally:
+            with anyio.CancelScope(shield=True):
+                await hops.aclose()
 
     async def _watch_disk(self) -> None:
         """Time what an outbox cannot do without, while calls are played: other programs' writes come in bursts."""
