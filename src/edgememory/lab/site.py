@@ -41,9 +41,7 @@ class Hops:
     async def once(self) -> float:
         """Go from a caller to the agent and back; return how long that took, in seconds."""
         stream = self._idle.pop() if self._idle else await self._connected()
-        started = perf_counter()
-        await _echo(stream)
-        took = perf_counter() - started
+        took = await _echo(stream)
         self._idle.append(stream)
         return took
 
@@ -57,11 +55,18 @@ class Hops:
             await stream.aclose()
 
 
-async def _echo(stream: SocketStream) -> None:
-    await stream.send(_PING)
-    missing = len(_PING)
-    while missing:
-        missing -= len(await stream.receive(missing))
+async def _echo(stream: SocketStream) -> float:
+    """Send and receive it; a stream on which that did not end is closed."""
+    try:
+        started = perf_counter()
+        await stream.send(_PING)
+        missing = len(_PING)
+        while missing:
+            missing -= len(await stream.receive(missing))
+        return perf_counter() - started
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
