@@ -39,12 +39,12 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @property
     def near(self) -> tuple[str, ...]:
-        """Scenarios of agents who read from caches and the origin only."""
+        """Scenarios of agents who read from a cache and the origin."""
         return tuple(name for name in self.scenarios if not SCENARIOS[name].reads_replicas)
 
     @property
     def replicated(self) -> tuple[str, ...]:
-        """Scenarios of agents who read from replicas too."""
+        """Scenarios of agents who read from replicas and the origin."""
         return tuple(name for name in self.scenarios if SCENARIOS[name].reads_replicas)
 
 

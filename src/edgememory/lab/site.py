@@ -122,7 +122,7 @@ class Site:
         return links if nearest is None else links | {"replica": nearest}
 
     def replicated(self) -> "Site":
-        """Return the same site, whose agents read from replicas too."""
+        """Return the same site, whose agents have replicas in the place of a cache."""
         return replace(self, reads_replicas=True)
 
     @asynccontextmanager
@@ -138,7 +138,7 @@ class Site:
         parts = Parts(
             origin=Tier(name="origin", store=origin, timeout=ORIGIN_TIMEOUT),
             outbox=RecordedOutbox(FileOutbox(self.outbox), record),
-            caches=[edge],
+            caches=() if self.reads_replicas else (edge,),
             replica=None if replica is None else Tier(name="replica", store=replica, timeout=REPLICA_TIMEOUT),
         )
         async with EdgeMemory(parts, namespace=NAMESPACE, policy=policy) as memory:

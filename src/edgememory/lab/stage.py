@@ -29,7 +29,7 @@ that are left before the disk has what was said."""
 DRAIN_TIMEOUT = 120.0
 _DRAIN_LOOK = 0.1
 _DISK_LOOK = 0.1
-_LINK_LOOK = 0.05
+_LINK_LOOK = 0.2
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 from typing import TypeAlias
 
@@ -111,10 +112,10 @@ async def _write(pool: Pool, cache: Redis, person: Person) -> None:
 @asynccontextmanager
 async def _open_pool(stage: Stage, persons: Sequence[Person]) -> AsyncGenerator[Pool]:
     async with asyncpg.create_pool(stage.site.origin_dsn, min_size=_POOL, max_size=_POOL) as pool:
-        async with AsyncExitStack() as stack:
+        # All at once: each is the only free one for its reader.
+        async with anyio.create_task_group() as group:
             for _ in range(_POOL):
-                connection = await stack.enter_async_context(pool.acquire())
-                await connection.fetchval(GET, *_parts(persons[0]))
+                group.start_soon(partial(pool.fetchval, GET, *_parts(persons[0])))
         yield pool
 
 

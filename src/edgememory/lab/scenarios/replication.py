@@ -1,4 +1,4 @@
-"""Calls where a replica stands near: what it saves, and what its lag costs."""
+"""Calls where a replica stands in the place of a cache: what it saves, and what its lag costs."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ CATCH_UP = 30.0
 
 
 async def replica(stage: Stage) -> None:
-    """No cache holds the user, the replica does."""
+    """The region has no cache, but a replica, which holds the user."""
     persons = await stage.people("replica")
     await _caught_up(stage)
     await stage.calls("replica", persons, EVERY, among(stage, REPLICA))
