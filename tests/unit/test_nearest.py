@@ -4,6 +4,8 @@ import math
 
 import pytest
 
+from edgememory import ConfigError
+from edgememory.stores.postgres import PostgresReplica
 from edgememory.stores.postgres.nearest import (
     CLEARLY,
     FIRST_PAUSE,
@@ -93,3 +95,8 @@ def test_only_a_silence_that_is_long_for_its_distance_is_held_against_it(round_t
     [copy] = copies(round_trip)
     assert not copy.is_overdue(patience)
     assert copy.is_overdue(math.nextafter(patience, 1.0))
+
+
+def test_a_replica_without_servers_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match="one server at least"):
+        PostgresReplica({})

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edgememory.errors import CorruptEntryError, StoreBlockedError, StoreError, StoreUnavailableError
+from edgememory.errors import ConfigError, CorruptEntryError, StoreBlockedError, StoreError, StoreUnavailableError
 from edgememory.models import Entry, UserKey
 from edgememory.store import ReplicaStore
 from edgememory.stores.postgres.connections import Connections
@@ -53,7 +53,13 @@ class PostgresReplica:
         pooler: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*servers* are dsns by name: one at least."""
+        """*servers* are dsns by name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if not servers:
+            raise ConfigError("PostgresReplica needs one server at least: a dsn, by its name")
         self._monotonic = monotonic
         self._copies = [Copy(name) for name in servers]
         self._addresses = {name: address_of(dsn) for name, dsn in servers.items()}
