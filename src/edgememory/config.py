@@ -61,13 +61,25 @@ class CacheConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Only agents of this region use it; all do if it is left out."""
 
 
-class OutboxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[outbox]`: where changes wait until the origin has them."""
+class FileOutboxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="file"):
+    """`[outbox]` of `type = "file"`: changes wait in a SQLite file of the host."""
 
-    type: Annotated[str, Meta(pattern="^file$")]
     path: _Name
     durable_disk: bool = False
     """Says that the disk outlives the process, as a container's own does not."""
+
+
+class RedisOutboxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="redis"):
+    """`[outbox]` of `type = "redis"`: changes wait in a Redis of the region."""
+
+    url: _RedisUrl
+    assume_durable: bool = False
+    """Says that the server keeps what it was told, where it does not say so itself."""
+
+
+OutboxConfig = FileOutboxConfig | RedisOutboxConfig
+"""`[outbox]`: where changes wait until the origin has them."""
+_KINDS = {"`$.outbox.type`": "file or redis"}
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,7 +122,10 @@ def _parsed(path: str | os.PathLike[str]) -> dict[str, object]:
 
 
 def config_from_env() -> Config:
-    """Read `EDGEMEMORY_ORIGIN_DSN`, `_OUTBOX_PATH`, `_OUTBOX_DURABLE_DISK`, and, if set, `_REDIS_URL`, `_NAMESPACE`.
+    """Read `EDGEMEMORY_ORIGIN_DSN`, the outbox's variables and, if set, `EDGEMEMORY_REDIS_URL`, `EDGEMEMORY_NAMESPACE`.
+
+    The outbox is a Redis where `EDGEMEMORY_OUTBOX_URL` is set (with `_OUTBOX_ASSUME_DURABLE`), else a file
+    (`EDGEMEMORY_OUTBOX_PATH`, `_OUTBOX_DURABLE_DISK`).
 
     Raises:
         ConfigError: names the variable, and says what it must be.
@@ -118,11 +133,7 @@ def config_from_env() -> Config:
     environment = os.environ
     raw: dict[str, object] = {
         "origin": {"dsn": _variable("EDGEMEMORY_ORIGIN_DSN", environment, "the DSN of the Postgres primary")},
-        "outbox": {
-            "type": "file",
-            "path": _variable("EDGEMEMORY_OUTBOX_PATH", environment, "a file on a disk that lasts"),
-            "durable_disk": environment.get("EDGEMEMORY_OUTBOX_DURABLE_DISK", "false"),
-        },
+        "outbox": _outbox_from(environment),
         "namespace": environment.get("EDGEMEMORY_NAMESPACE", "default"),
     }
     if url := environment.get("EDGEMEMORY_REDIS_URL"):
@@ -133,7 +144,19 @@ def config_from_env() -> Config:
         raise ConfigError(_by_variable(str(error))) from error
 
 
+def _outbox_from(environment: Mapping[str, str]) -> dict[str, object]:
+    if url := environment.get("EDGEMEMORY_OUTBOX_URL"):
+        assumed = environment.get("EDGEMEMORY_OUTBOX_ASSUME_DURABLE", "false")
+        return {"type": "redis", "url": url, "assume_durable": assumed}
+    path = _variable(
+        "EDGEMEMORY_OUTBOX_PATH", environment, "a file on a disk that lasts; or set EDGEMEMORY_OUTBOX_URL, to a Redis"
+    )
+    return {"type": "file", "path": path, "durable_disk": environment.get("EDGEMEMORY_OUTBOX_DURABLE_DISK", "false")}
+
+
 _VARIABLES = {
+    "`$.outbox.url`": "EDGEMEMORY_OUTBOX_URL",
+    "`$.outbox.assume_durable`": "EDGEMEMORY_OUTBOX_ASSUME_DURABLE",
     "`$.origin.dsn`": "EDGEMEMORY_ORIGIN_DSN",
     "`$.outbox.path`": "EDGEMEMORY_OUTBOX_PATH",
     "`$.outbox.durable_disk`": "EDGEMEMORY_OUTBOX_DURABLE_DISK",
@@ -154,10 +177,11 @@ def _checked(raw: object, region: str | None, environment: Mapping[str, str], *,
         check_text("namespace", config.namespace, LIMITS.namespace)
     except InvalidInputError as error:
         raise ConfigError(f"{where}: {error}") from error
-    if not config.outbox.durable_disk:
+    if isinstance(config.outbox, FileOutboxConfig) and not config.outbox.durable_disk:
         raise ConfigError(
             "outbox.path is set but outbox.durable_disk is not: a container's disk does not outlive it.\n"
-            "  Set durable_disk = true (EDGEMEMORY_OUTBOX_DURABLE_DISK=true) if this path is on a volume."
+            "  Set durable_disk = true (EDGEMEMORY_OUTBOX_DURABLE_DISK=true) if this path is on a volume;\n"
+            "  else take an outbox of type redis."
         )
     _check_names("[[caches]]", [cache.name for cache in config.caches], where=where)
     if config.replica is not None:
@@ -174,7 +198,8 @@ def _converted(raw: object, kind: type[_S], *, where: str) -> _S:
     try:
         return msgspec.convert(raw, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error}") from error
+        kinds = next((f": must be {kinds}" for place, kinds in _KINDS.items() if str(error).endswith(place)), "")
+        raise ConfigError(f"{where}: {error}{kinds}") from error
 
 
 def _of_region(

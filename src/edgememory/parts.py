@@ -5,12 +5,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgememory.config import Config, ReplicaConfig
+from edgememory.config import Config, FileOutboxConfig, OutboxConfig, RedisOutboxConfig, ReplicaConfig
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.store import OriginStore, Outbox, ReplicaStore
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.tier import CacheTier, OriginTier, ReplicaTier, Tier
+
+if TYPE_CHECKING:
+    from edgememory.outbox.file import FileOutbox
+    from edgememory.outbox.redis import RedisOutbox
 
 ORIGIN_TIMEOUT = 2.0
 """Seconds. A first request may have to connect, which takes seven round trips: 1.1 s over a link of 150 ms."""
@@ -60,7 +65,6 @@ def configured(config: Config) -> Assemble:
     """What a configuration describes. Drivers are loaded only for what it names."""
 
     async def assemble(stack: AsyncExitStack) -> Parts:
-        from edgememory.outbox.file import FileOutbox
         from edgememory.stores.postgres import PostgresPrimary
 
         origin: OriginStore = PostgresPrimary(
@@ -69,11 +73,24 @@ def configured(config: Config) -> Assemble:
         return Parts(
             origin=Tier(name="origin", store=origin, timeout=config.origin.timeout),
             caches=_caches(config),
-            outbox=FileOutbox(config.outbox.path),
+            outbox=configured_outbox(config.outbox),
             replica=None if config.replica is None else _replica(config.replica),
         )
 
     return assemble
+
+
+def configured_outbox(config: OutboxConfig) -> "FileOutbox | RedisOutbox":
+    """Make the outbox that a configuration describes; it opens nothing before it is used."""
+    match config:
+        case FileOutboxConfig():
+            from edgememory.outbox.file import FileOutbox
+
+            return FileOutbox(config.path)
+        case RedisOutboxConfig():
+            from edgememory.outbox.redis import RedisOutbox
+
+            return RedisOutbox(config.url, assume_durable=config.assume_durable)
 
 
 def _replica(config: ReplicaConfig) -> ReplicaTier:

@@ -15,8 +15,9 @@ from edgememory.cli import main
 from edgememory.config import (
     CacheConfig,
     Config,
+    FileOutboxConfig,
     OriginConfig,
-    OutboxConfig,
+    RedisOutboxConfig,
     ReplicaConfig,
     ReplicaServerConfig,
     config_from_env,
@@ -63,7 +64,7 @@ def test_the_file_names_every_setting() -> None:
     shown = tomllib.loads(TOML)
     assert _missing(Config, shown) == set()
     assert _missing(OriginConfig, shown["origin"]) == set()
-    assert _missing(OutboxConfig, shown["outbox"]) == set()
+    assert _missing(FileOutboxConfig, shown["outbox"]) == {"type"}
     assert _missing(CacheConfig, shown["caches"][0]) == set()
     assert _missing(ReplicaConfig, shown["replica"]) == set()
     assert _missing(ReplicaServerConfig, shown["replica"]["servers"][0]) == set()
@@ -88,13 +89,16 @@ def test_the_agent_must_know_its_region(file: Path, monkeypatch: pytest.MonkeyPa
 def test_the_variables_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     table = (ROOT / PAGE).read_text(encoding="utf-8").split("## Without a file")[1].split("\n## ")[0]
     variables = re.findall(r"^\| `(EDGEMEMORY_\w+)`", table, re.MULTILINE)
-    scheme = {"EDGEMEMORY_ORIGIN_DSN": "postgres://", "EDGEMEMORY_REDIS_URL": "redis://"}
+    scheme = {"EDGEMEMORY_ORIGIN_DSN": "postgres://"}
     for variable in variables:
-        value = "true" if variable.endswith("DISK") else scheme.get(variable, "") + variable.lower()
+        prefix = scheme.get(variable, "redis://" if variable.endswith("URL") else "")
+        value = "true" if "DURABLE" in variable else prefix + variable.lower()
         monkeypatch.setenv(variable, value)
     config = config_from_env()
     assert config.origin.dsn == "postgres://edgememory_origin_dsn"
-    assert config.outbox.path == "edgememory_outbox_path"
+    assert config.outbox == RedisOutboxConfig(url="redis://edgememory_outbox_url", assume_durable=True)
+    monkeypatch.delenv("EDGEMEMORY_OUTBOX_URL")
+    assert config_from_env().outbox == FileOutboxConfig(path="edgememory_outbox_path", durable_disk=True)
     assert [cache.url for cache in config.caches] == ["redis://edgememory_redis_url"]
     assert config.namespace == "edgememory_namespace"
 

@@ -4,25 +4,42 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
 
 import anyio
 import pytest
+from redis import Redis
 
+from edgememory.lab.servers import RedisServer
+from edgememory.lab.servers.redis import DURABLE
 from tests.raw_postgres import raw_connection
+from tests.servers import running
 
 ROOT = Path(__file__).parents[2]
 FOR_EVER = -1
 NOBODY_LISTENS = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Path:
-    return tmp_path / "outbox.sqlite"
+@pytest.fixture(scope="module")
+def durable_redis() -> Iterator[RedisServer]:
+    with running(RedisServer(settings=DURABLE)) as server:
+        yield server
 
 
-def started(*arguments: str | Path | int) -> subprocess.Popen[str]:
+@pytest.fixture(params=["file", "redis"])
+def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where it is."""
+    if request.param == "file":
+        return str(tmp_path / "outbox.sqlite")
+    server: RedisServer = request.getfixturevalue("durable_redis")
+    with Redis.from_url(server.url) as raw:
+        raw.flushall()
+    return server.url
+
+
+def started(*arguments: str | int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.faults.agent_process", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
@@ -64,7 +81,7 @@ def assert_once(dsn: str, durable: list[str]) -> None:
 
 @pytest.mark.parametrize("origin_is", ["reachable", "away"])
 def test_what_was_left_just_before_a_kill_is_delivered_by_the_next_process(
-    migrated_database: str, outbox: Path, origin_is: str
+    migrated_database: str, outbox: str, origin_is: str
 ) -> None:
     agent = started("talk", migrated_database if origin_is == "reachable" else NOBODY_LISTENS, outbox, "a", FOR_EVER)
     durable = first_words(agent)
@@ -75,7 +92,7 @@ def test_what_was_left_just_before_a_kill_is_delivered_by_the_next_process(
     assert_once(migrated_database, durable)
 
 
-def test_two_processes_on_one_outbox_deliver_everything_once(migrated_database: str, outbox: Path) -> None:
+def test_two_processes_on_one_outbox_deliver_everything_once(migrated_database: str, outbox: str) -> None:
     agents = [started("talk", migrated_database, outbox, name, 30) for name in ("a", "b")]
     durable = [text for agent in agents for text in finished(agent)]
     assert len(durable) == 2 * 30 * 3
@@ -83,7 +100,7 @@ def test_two_processes_on_one_outbox_deliver_everything_once(migrated_database: 
     assert in_postgres(migrated_database) == Counter(durable)
 
 
-def test_an_agent_under_load_that_is_killed_ten_times_loses_nothing(migrated_database: str, outbox: Path) -> None:
+def test_an_agent_under_load_that_is_killed_ten_times_loses_nothing(migrated_database: str, outbox: str) -> None:
     durable: list[str] = []
     for life in range(10):
         agent = started("talk", migrated_database, outbox, f"life-{life}", FOR_EVER)

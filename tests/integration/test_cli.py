@@ -10,13 +10,18 @@ from pathlib import Path
 import anyio
 import asyncpg
 import pytest
+from anyio import to_thread
 
 from edgememory.changes import MessageAdded
 from edgememory.ids import next_id
+from edgememory.lab.servers import RedisServer
+from edgememory.lab.servers.redis import DURABLE
 from edgememory.models import UserKey
 from edgememory.outbox.file import FileOutbox
+from edgememory.outbox.redis import RedisOutbox
 from edgememory.stores.postgres import migrate
-from tests.servers import database, postgres_server
+from edgememory.testing.outbox_contract import InspectableOutbox, said
+from tests.servers import database, postgres_server, running
 
 __all__ = ["database", "postgres_server"]
 
@@ -124,6 +129,52 @@ async def test_work_delivers_what_was_left_and_ends_cleanly(
     assert "stopped after 1 changes; 0 wait" in log
     connection = await asyncpg.connect(database)
     assert await connection.fetchval("SELECT text FROM edgememory.messages") == "I moved to Lisbon"
+    await connection.close()
+
+
+async def refused(outbox: InspectableOutbox, text: str) -> None:
+    """What the origin has refused for good."""
+    await outbox.append(USER, [said(text)])
+    [claim] = await outbox.claim(lease=30, limit=1)
+    await outbox.reject(claim, [change.id for change in claim.changes], "22P05: no such character")
+    await outbox.aclose()
+
+
+async def test_dead_letters_shows_what_was_refused_why_and_whose(config: Path) -> None:
+    await refused(FileOutbox(config.with_name("outbox.sqlite")), "I moved to Lisbon")
+    done = await to_thread.run_sync(edgememory, "dead-letters", f"--config={config}")
+    assert done.returncode == 0, done.stderr
+    assert "default user-42: 22P05: no such character" in done.stdout
+    assert "I moved to Lisbon" in done.stdout
+
+
+async def test_dead_letters_without_an_outbox_says_where_there_is_none(config: Path) -> None:
+    done = await to_thread.run_sync(edgememory, "dead-letters", f"--config={config}")
+    assert done.returncode == 1
+    assert f"there is no {config.with_name('outbox.sqlite')}" in done.stderr
+
+
+async def test_work_and_dead_letters_on_a_redis(tmp_path: Path, database: str) -> None:
+    await migrate(database)
+    with running(RedisServer(settings=DURABLE)) as server:
+        path = tmp_path / "edgememory.toml"
+        path.write_text(f'[origin]\ndsn = "{database}"\n[outbox]\ntype = "redis"\nurl = "{server.url}"\n')
+        await refused(RedisOutbox(server.url), "I moved to Lisbon")
+        outbox = RedisOutbox(server.url)
+        await outbox.append(USER, [said("and to Porto")])
+        async with await anyio.open_process(
+            [sys.executable, "-c", MAIN, "work", f"--config={path}"], stdout=None, stderr=subprocess.PIPE
+        ) as worker:
+            with anyio.fail_after(30):
+                while (await outbox.depth()).changes:  # noqa: ASYNC110  (another process delivers)
+                    await anyio.sleep(0.02)
+            worker.terminate()
+            assert await worker.wait() == 0
+        await outbox.aclose()
+        done = await to_thread.run_sync(edgememory, "dead-letters", f"--config={path}")
+        assert "I moved to Lisbon" in done.stdout, done.stderr
+    connection = await asyncpg.connect(database)
+    assert await connection.fetchval("SELECT text FROM edgememory.messages") == "and to Porto"
     await connection.close()
 
 

@@ -53,7 +53,7 @@ def fill(client: redis.Redis) -> None:
 
 
 async def test_a_redis_with_maxmemory_becomes_full() -> None:
-    async with redis_server(maxmemory="2mb") as server:
+    async with redis_server(settings={"maxmemory": "2mb"}) as server:
         with redis.Redis.from_url(server.url) as client, pytest.raises(redis.exceptions.OutOfMemoryError):
             fill(client)
 

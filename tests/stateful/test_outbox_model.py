@@ -2,9 +2,12 @@
 
 import asyncio
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -14,13 +17,17 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
+from redis import Redis
 
 from edgememory.changes import Change
+from edgememory.lab.servers import RedisServer
 from edgememory.models import Claim, Pending, UserKey
 from edgememory.outbox.file import FileOutbox
 from edgememory.outbox.memory import MemoryOutbox
+from edgememory.outbox.redis import RedisOutbox
 from edgememory.testing.clock import ManualClock
 from edgememory.testing.outbox_contract import InspectableOutbox, said
+from tests.servers import running
 
 USERS = [UserKey("a", "foo"), UserKey("a", "foobar"), UserKey("b", "foo")]
 CHANGES = [said(str(number)) for number in range(6)]
@@ -172,5 +179,23 @@ class MemoryOutboxMachine(OutboxMachine):
         return self.storage
 
 
+class RedisOutboxMachine(OutboxMachine):
+    url: ClassVar[str]
+
+    def open(self) -> InspectableOutbox:
+        if not hasattr(self, "outbox"):
+            with Redis.from_url(self.url) as raw:
+                raw.flushall()
+        return RedisOutbox(self.url, assume_durable=True, now=self.clock.now)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _redis() -> Iterator[None]:
+    with running(RedisServer()) as server:
+        RedisOutboxMachine.url = server.url
+        yield
+
+
 TestFileOutbox = FileOutboxMachine.TestCase
 TestMemoryOutbox = MemoryOutboxMachine.TestCase
+TestRedisOutbox = RedisOutboxMachine.TestCase

@@ -9,8 +9,9 @@ from edgememory import ConfigError, EdgeMemory, Policy
 from edgememory.config import (
     CacheConfig,
     Config,
+    FileOutboxConfig,
     OriginConfig,
-    OutboxConfig,
+    RedisOutboxConfig,
     ReplicaConfig,
     ReplicaServerConfig,
     config_from_env,
@@ -25,7 +26,7 @@ type = "file"
 path = "/var/lib/agent/outbox.sqlite"
 durable_disk = true
 """
-OUTBOX = OutboxConfig(type="file", path="/var/lib/agent/outbox.sqlite", durable_disk=True)
+OUTBOX = FileOutboxConfig(path="/var/lib/agent/outbox.sqlite", durable_disk=True)
 
 Write = Callable[[str], Path]
 
@@ -36,6 +37,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "EDGEMEMORY_ORIGIN_DSN",
         "EDGEMEMORY_OUTBOX_PATH",
         "EDGEMEMORY_OUTBOX_DURABLE_DISK",
+        "EDGEMEMORY_OUTBOX_URL",
+        "EDGEMEMORY_OUTBOX_ASSUME_DURABLE",
         "EDGEMEMORY_REDIS_URL",
         "EDGEMEMORY_NAMESPACE",
         "EDGEMEMORY_REGION",
@@ -125,12 +128,16 @@ MISTAKES = {
     "a value left out": (MINIMAL.replace('dsn = "postgres://agent@geneva/memory"', ""), ["dsn", "$.origin"]),
     "an unknown key": (MINIMAL + "durable = true", ["durable", "$.outbox"]),
     "an unknown section": (MINIMAL + "[polcy]", ["polcy"]),
-    "an unknown kind of outbox": (MINIMAL.replace('"file"', '"redis"'), ["$.outbox.type", "file"]),
+    "an unknown kind of outbox": (MINIMAL.replace('"file"', '"disk"'), ["$.outbox.type", "file or redis"]),
     "an unknown kind of cache": (
         MINIMAL + '[[caches]]\ntype = "disk"\nurl = "redis://edge"',
         ["$.caches[0].type", "redis"],
     ),
     "no postgres": (MINIMAL.replace("postgres://", "mysql://"), ["$.origin.dsn", "postgres"]),
+    "no redis for the outbox": (
+        MINIMAL.partition("[outbox]")[0] + '[outbox]\ntype = "redis"\nurl = "http://outbox"',
+        ["$.outbox.url", "redis"],
+    ),
     "no redis": (MINIMAL + '[[caches]]\ntype = "redis"\nurl = "http://edge"', ["$.caches[0].url", "redis"]),
     "an empty path": (MINIMAL.replace("/var/lib/agent/outbox.sqlite", ""), ["$.outbox.path", "length >= 1"]),
     "text for a number": (MINIMAL + '[policy]\nttl = "soon"', ["$.policy.ttl", "float"]),
@@ -258,6 +265,20 @@ def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> Non
     config = config_from_env()
     assert config.caches == (CacheConfig(type="redis", url="redis://edge"),)
     assert config.namespace == "clinic"
+
+
+def test_a_redis_may_hold_the_outbox(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = MINIMAL.partition("[outbox]")[0]
+    text = origin + '[outbox]\ntype = "redis"\nurl = "rediss://outbox"\nassume_durable = true'
+    assert read_config(write(text)).outbox == RedisOutboxConfig(url="rediss://outbox", assume_durable=True)
+    monkeypatch.setenv("EDGEMEMORY_ORIGIN_DSN", "postgres://agent@geneva/memory")
+    monkeypatch.setenv("EDGEMEMORY_OUTBOX_URL", "rediss://outbox")
+    assert config_from_env().outbox == RedisOutboxConfig(url="rediss://outbox")
+    monkeypatch.setenv("EDGEMEMORY_OUTBOX_ASSUME_DURABLE", "true")
+    assert config_from_env().outbox == RedisOutboxConfig(url="rediss://outbox", assume_durable=True)
+    monkeypatch.setenv("EDGEMEMORY_OUTBOX_URL", "/var/lib/outbox")
+    with pytest.raises(ConfigError, match="EDGEMEMORY_OUTBOX_URL"):
+        config_from_env()
 
 
 @pytest.mark.parametrize(

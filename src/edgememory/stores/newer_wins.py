@@ -4,15 +4,14 @@ A value is a line with the entry's order, then its document. The order stands ou
 not read the document, which may be sealed.
 """
 
-from hashlib import sha1
-
 from edgememory import codec
 from edgememory.errors import CorruptEntryError
 from edgememory.models import Entry
+from edgememory.stores.lua import script
 
 # An error that a script meets keeps its code at the front only from Redis 7 on. Before, it is
 # "ERR Error running script (...): @user_script: 15: -OOM command not allowed ...".
-SCRIPT = """\
+SCRIPT = script("""\
 local function order(value)
   local version, tentative, synced = string.match(value, '^(%d+)%.(%d+)%.(%d+)\\n')
   if not version then return {0, 0, 0} end -- absent or unreadable: as old as can be
@@ -31,10 +30,8 @@ if answer.err then
   return redis.error_reply(string.match(answer.err, '%u%u%u+ .*') or answer.err)
 end
 return 1
-"""
+""")
 """KEYS: the user's. ARGV: the value, milliseconds to keep it. Answers 1 if it stands, 0 if a newer does."""
-
-SCRIPT_SHA1 = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 _LONGEST_KEEP = 100 * 365 * 86_400.0
 

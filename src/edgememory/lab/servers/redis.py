@@ -1,22 +1,28 @@
 """Redis."""
 
 import importlib.util
+import shlex
 import shutil
 import signal
 import socket
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from edgememory.lab.servers.lifetime import started, temporary_folder
 from edgememory.shared_server import Command, SharedServer
 
+DURABLE: Mapping[str, str] = {"appendonly": "yes", "appendfsync": "always"}
+"""Settings with which a server has all that it was told on its disk before it answers."""
+_FORGETFUL: Mapping[str, str] = {"appendonly": "no"}
+
 
 class RedisServer:
-    """A redis-server: the one on PATH, else the wheel's. Nothing is persisted: a restart empties it."""
+    """A redis-server: the one on PATH, else the wheel's. A restart empties it, unless its settings are `DURABLE`."""
 
-    def __init__(self, *, maxmemory: str | None = None) -> None:
-        """*maxmemory* is Redis's own setting, such as ``2mb``. A full server then refuses writes."""
-        self._maxmemory = maxmemory
+    def __init__(self, *, settings: Mapping[str, str] = _FORGETFUL) -> None:
+        """*settings* are Redis's own, such as ``{"maxmemory": "2mb"}``."""
+        self._settings = {**_FORGETFUL, **settings}
         self._binary = _redis_binary()
         self._server = SharedServer(temporary_folder(), command=self._command, is_ready=_answers_as, temporary=True)
 
@@ -40,7 +46,7 @@ class RedisServer:
         self._server.leave()
 
     def stop(self) -> None:
-        """Take it away from its clients; `restart` brings it back, on the same port and empty."""
+        """Kill it; `restart` brings it back, on the same port and with what it has persisted."""
         self._server.stop(signal.SIGKILL)
 
     def restart(self) -> None:
@@ -48,15 +54,16 @@ class RedisServer:
         self._server.restart()
 
     def _command(self, port: int) -> Command:
-        argv = [self._binary, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
-        if self._maxmemory is not None:
-            argv += ["--maxmemory", self._maxmemory, "--maxmemory-policy", "noeviction"]
+        own = {"bind": "127.0.0.1", "port": str(port), "dir": str(self._server.folder), "save": ""}
+        argv = [self._binary]
+        for name, value in (own | self._settings).items():
+            argv += [f"--{name}", *(shlex.split(value) or [""])]
         return Command(argv, stop=signal.SIGKILL)
 
 
-def redis_server(*, maxmemory: str | None = None) -> AbstractAsyncContextManager[RedisServer]:
+def redis_server(*, settings: Mapping[str, str] = _FORGETFUL) -> AbstractAsyncContextManager[RedisServer]:
     """Run a `RedisServer` for the duration of the block."""
-    return started(RedisServer(maxmemory=maxmemory))
+    return started(RedisServer(settings=settings))
 
 
 def _redis_binary() -> str:
