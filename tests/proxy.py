@@ -21,8 +21,8 @@ class Proxy:
         self.open = asyncio.Event()
         """Cleared, it lets connections in and passes nothing on."""
         self.open.set()
-        self.lose_next_answer = False
-        """Cut everything when the server answers next, and carry on with whoever comes back."""
+        self.lose_answer = 0
+        """Cut everything at the so-manieth answer of the server from now, and carry on with whoever comes back."""
         self._remembered = object()
 
     def dsn(self, dsn: str) -> str:
@@ -54,10 +54,11 @@ class Proxy:
         with suppress(OSError):
             while chunk := await source.read(65_536):
                 await self.open.wait()
-                if speaker == "server" and self.lose_next_answer:
-                    self.lose_next_answer = False
-                    self.cut()
-                    return
+                if speaker == "server" and self.lose_answer:
+                    self.lose_answer -= 1
+                    if not self.lose_answer:
+                        self.cut()
+                        return
                 if remembered is not self._remembered:
                     sink.transport.abort()
                     return

@@ -136,7 +136,7 @@ async def test_a_commit_whose_answer_is_lost_may_be_repeated(
         await primary.warm()
         if kept:
             await primary.get(ANN)
-        proxy.lose_next_answer = True
+        proxy.lose_answer = 2  # the first says that the statement is prepared
         if not kept:
             with pytest.raises(StoreUnavailableError):
                 await primary.commit(ANN, changes)
