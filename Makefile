@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+NODE_STAMP := tests/upstash/node_modules/.installed
 UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
@@ -36,7 +37,14 @@ demo: setup ## the lab, two regions, few samples: prints its tables, leaves buil
 lab: setup ## the lab, the whole world, 500 calls a scenario: some twelve minutes
 	@$(BIN)/edgememory lab
 
-test: setup ## the whole suite, against real servers that it starts and stops itself
+$(NODE_STAMP): tests/upstash/package.json tests/upstash/package-lock.json
+	@command -v npm >/dev/null || { \
+	  echo "npm not found: the tests run Upstash's own client. Install Node 18 or later (Debian: apt install nodejs npm)" >&2; \
+	  exit 1; }
+	cd tests/upstash && npm ci --silent --no-audit --no-fund
+	@touch $(NODE_STAMP)
+
+test: setup $(NODE_STAMP) ## the whole suite, against real servers that it starts and stops itself
 	$(BIN)/python -m pytest
 
 check: setup ## lint, format, types, documentation
@@ -64,5 +72,5 @@ lock: setup ## refresh requirements.lock from pyproject.toml
 	  --no-annotate --all-extras --group dev --output-file requirements.lock pyproject.toml
 
 clean: ## remove .venv, build/ and the tools' caches
-	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build tests/upstash/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -21,6 +21,7 @@ from benchmarks import (
     redis_store,
     sessions,
     starting,
+    upstash_store,
 )
 from benchmarks.measure import Result
 from benchmarks.report import WIDTH, report, save, show
@@ -35,6 +36,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "outbox": outbox.measured,
     "sessions": sessions.measured,
     "redis_store": redis_store.measured,
+    "upstash_store": upstash_store.measured,
     "postgres": postgres.measured,
     "delivery": delivery.measured,
     "growth": growth.measured,

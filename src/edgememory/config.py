@@ -1,6 +1,7 @@
 """One TOML file, or the environment, as a checked configuration."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,9 @@ _Seconds = Annotated[float, Meta(gt=0)]
 _Count = Annotated[int, Meta(ge=1)]
 _PostgresUrl = Annotated[str, Meta(pattern="^postgres(ql)?://")]
 _RedisUrl = Annotated[str, Meta(pattern="^(rediss?|unix)://")]
+_HttpUrl = Annotated[str, Meta(pattern="^https?://")]
 _Name = Annotated[str, Meta(min_length=1)]
+_Secret = Annotated[str, Meta(min_length=16)]
 _S = TypeVar("_S", bound=Struct)
 
 
@@ -50,15 +53,30 @@ class ReplicaConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pooler: bool = False
 
 
-class CacheConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[[caches]]`: a cache of a region, nearest first."""
+class RedisCacheConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="redis"):
+    """`[[caches]]` of `type = "redis"`: Redis, Valkey, or Upstash over TCP."""
 
-    type: Annotated[str, Meta(pattern="^redis$")]
     url: _RedisUrl
     name: _Name = "redis"
     timeout: _Seconds = 0.05
     region: _Name | None = None
     """Only agents of this region use it; all do if it is left out."""
+
+
+class UpstashCacheConfig(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="upstash"
+):
+    """`[[caches]]` of `type = "upstash"`: Upstash over REST."""
+
+    url: _HttpUrl
+    token: _Name
+    name: _Name = "upstash"
+    timeout: _Seconds = 0.05
+    region: _Name | None = None
+
+
+CacheConfig = RedisCacheConfig | UpstashCacheConfig
+"""`[[caches]]`: a cache of a region, nearest first."""
 
 
 class FileOutboxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="file"):
@@ -79,7 +97,6 @@ class RedisOutboxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 OutboxConfig = FileOutboxConfig | RedisOutboxConfig
 """`[outbox]`: where changes wait until the origin has them."""
-_KINDS = {"`$.outbox.type`": "file or redis"}
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +108,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     caches: tuple[CacheConfig, ...] = ()
     replica: ReplicaConfig | None = None
     policy: Policy = Policy()
+    key_secret: _Secret | None = None
+    """Hides user ids in the keys of caches that are reached over HTTP. The same for all agents."""
+    plain_keys: bool = False
+    """Says that user ids may stand there."""
 
 
 def read_config(path: str | os.PathLike[str], *, region: str | None = None) -> Config:
@@ -183,10 +204,24 @@ def _checked(raw: object, region: str | None, environment: Mapping[str, str], *,
             "  Set durable_disk = true (EDGEMEMORY_OUTBOX_DURABLE_DISK=true) if this path is on a volume;\n"
             "  else take an outbox of type redis."
         )
+    _check_keys(config, where=where)
     _check_names("[[caches]]", [cache.name for cache in config.caches], where=where)
     if config.replica is not None:
         _check_names("[[replica.servers]]", [server.name for server in config.replica.servers], where=where)
     return replace(config, caches=_of_region(config.caches, region, environment))
+
+
+def _check_keys(config: Config, *, where: str) -> None:
+    if not any(isinstance(cache, UpstashCacheConfig) for cache in config.caches):
+        return
+    if config.plain_keys and config.key_secret is not None:
+        raise ConfigError(f"{where}: key_secret hides user ids and plain_keys shows them: set one of the two")
+    if not config.plain_keys and config.key_secret is None:
+        raise ConfigError(
+            f"{where}: key_secret is not set: the keys of a cache of type upstash show in dashboards and logs.\n"
+            "  Set it to 16 random characters or more, the same for all agents, and keep it (another makes all cold);\n"
+            "  or set plain_keys = true, if user ids may be seen there."
+        )
 
 
 def _check_names(table: str, names: Sequence[str], *, where: str) -> None:
@@ -198,8 +233,12 @@ def _converted(raw: object, kind: type[_S], *, where: str) -> _S:
     try:
         return msgspec.convert(raw, kind, strict=False)
     except msgspec.ValidationError as error:
-        kinds = next((f": must be {kinds}" for place, kinds in _KINDS.items() if str(error).endswith(place)), "")
-        raise ConfigError(f"{where}: {error}{kinds}") from error
+        place = _TYPE.search(str(error))
+        raise ConfigError(f"{where}: {error}" + ("" if place is None else f": must be {_TYPES[place[1]]}")) from error
+
+
+_TYPE = re.compile(r"`\$\.(outbox|caches)\S*\.type`$")
+_TYPES = {"outbox": "file or redis", "caches": "redis or upstash"}
 
 
 def _of_region(

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgememory.config import Config, FileOutboxConfig, OutboxConfig, RedisOutboxConfig, ReplicaConfig
+from edgememory.config import (
+    CacheConfig,
+    Config,
+    FileOutboxConfig,
+    OutboxConfig,
+    RedisCacheConfig,
+    RedisOutboxConfig,
+    ReplicaConfig,
+    UpstashCacheConfig,
+)
 from edgememory.outbox.memory import MemoryOutbox
-from edgememory.store import OriginStore, Outbox, ReplicaStore
+from edgememory.store import CacheStore, OriginStore, Outbox, ReplicaStore
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.tier import CacheTier, OriginTier, ReplicaTier, Tier
 
@@ -105,8 +114,18 @@ def _replica(config: ReplicaConfig) -> ReplicaTier:
 
 
 def _caches(config: Config) -> Sequence[CacheTier]:
-    if not config.caches:
-        return ()
-    from edgememory.stores.redis import RedisStore
+    return [
+        Tier(name=cache.name, store=_cache(cache, config.key_secret), timeout=cache.timeout) for cache in config.caches
+    ]
 
-    return [Tier(name=cache.name, store=RedisStore(cache.url), timeout=cache.timeout) for cache in config.caches]
+
+def _cache(config: CacheConfig, key_secret: str | None) -> CacheStore:
+    match config:
+        case RedisCacheConfig():
+            from edgememory.stores.redis import RedisStore
+
+            return RedisStore(config.url)
+        case UpstashCacheConfig():
+            from edgememory.stores.upstash import UpstashStore
+
+            return UpstashStore(config.url, config.token, key_secret=key_secret)

@@ -13,10 +13,10 @@ from msgspec import Struct
 from edgememory import ConfigError, EdgeMemory, Policy, UserKey
 from edgememory.cli import main
 from edgememory.config import (
-    CacheConfig,
     Config,
     FileOutboxConfig,
     OriginConfig,
+    RedisCacheConfig,
     RedisOutboxConfig,
     ReplicaConfig,
     ReplicaServerConfig,
@@ -37,6 +37,7 @@ PAGE = "docs/how-to/configure.md"
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DATABASE_URL", "postgresql://geneva.example/edgememory")
     monkeypatch.setenv("EDGE_REDIS_URL", "redis://cache.sjc.example:6379/0")
+    monkeypatch.setenv("EDGEMEMORY_KEY_SECRET", "0123456789abcdef")
     monkeypatch.setenv("REPLICA_US_EAST_URL", "postgresql://replica.us-east.example/edgememory")
     path = tmp_path / "edgememory.toml"
     path.write_text(TOML, encoding="utf-8")
@@ -46,7 +47,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_file_is_read_as_the_page_says(file: Path) -> None:
     config = read_config(file, region="sjc")
     assert config.origin == OriginConfig(dsn="postgresql://geneva.example/edgememory")
-    assert config.caches == (CacheConfig(type="redis", url="redis://cache.sjc.example:6379/0", region="sjc"),)
+    assert config.caches == (RedisCacheConfig(url="redis://cache.sjc.example:6379/0", region="sjc"),)
     assert config.replica == ReplicaConfig(
         servers=(
             ReplicaServerConfig(name="us-east", dsn="postgresql://replica.us-east.example/edgememory"),
@@ -65,7 +66,7 @@ def test_the_file_names_every_setting() -> None:
     assert _missing(Config, shown) == set()
     assert _missing(OriginConfig, shown["origin"]) == set()
     assert _missing(FileOutboxConfig, shown["outbox"]) == {"type"}
-    assert _missing(CacheConfig, shown["caches"][0]) == set()
+    assert _missing(RedisCacheConfig, shown["caches"][0]) == {"type"}
     assert _missing(ReplicaConfig, shown["replica"]) == set()
     assert _missing(ReplicaServerConfig, shown["replica"]["servers"][0]) == set()
     assert _missing(Policy, shown["policy"]) == set()

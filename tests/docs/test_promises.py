@@ -6,7 +6,7 @@ import re
 import pytest
 
 from edgememory import DeliveryPolicy, EdgeMemory, Policy
-from edgememory.config import CacheConfig, OriginConfig, ReplicaConfig
+from edgememory.config import OriginConfig, RedisCacheConfig, ReplicaConfig
 from edgememory.freshness import TOMBSTONE_KEEP
 from edgememory.look import REFRESH_AGE
 from edgememory.tiered import STAGGER, STALE_WAIT
@@ -21,7 +21,7 @@ DEFAULTS = {
     "tombstones are kept": TOMBSTONE_KEEP,
     "`session(timeout=)`": SESSION["timeout"].default,
     "`session(leave_timeout=)`": SESSION["leave_timeout"].default,
-    "a cache's `timeout`": CacheConfig(type="redis", url="").timeout,
+    "a cache's `timeout`": RedisCacheConfig(url="").timeout,
     "a replica's `timeout`": ReplicaConfig(servers=()).timeout,
     "the origin's `timeout`": OriginConfig(dsn="").timeout,
     "`stale_wait`": STALE_WAIT,

@@ -7,13 +7,14 @@ import pytest
 
 from edgememory import ConfigError, EdgeMemory, Policy
 from edgememory.config import (
-    CacheConfig,
     Config,
     FileOutboxConfig,
     OriginConfig,
+    RedisCacheConfig,
     RedisOutboxConfig,
     ReplicaConfig,
     ReplicaServerConfig,
+    UpstashCacheConfig,
     config_from_env,
     read_config,
 )
@@ -96,7 +97,7 @@ def test_everything_that_can_be_said(write: Write) -> None:
     assert read_config(write(text)) == Config(
         namespace="clinic",
         origin=OriginConfig(dsn="postgresql://agent@geneva/memory", timeout=2.0, max_connections=4, pooler=True),
-        caches=(CacheConfig(type="redis", url="rediss://edge:6379", name="edge", timeout=0.1),),
+        caches=(RedisCacheConfig(url="rediss://edge:6379", name="edge", timeout=0.1),),
         replica=ReplicaConfig(
             servers=(
                 ReplicaServerConfig(name="ohio", dsn="postgres://ohio/memory"),
@@ -131,7 +132,7 @@ MISTAKES = {
     "an unknown kind of outbox": (MINIMAL.replace('"file"', '"disk"'), ["$.outbox.type", "file or redis"]),
     "an unknown kind of cache": (
         MINIMAL + '[[caches]]\ntype = "disk"\nurl = "redis://edge"',
-        ["$.caches[0].type", "redis"],
+        ["$.caches[0].type", "redis or upstash"],
     ),
     "no postgres": (MINIMAL.replace("postgres://", "mysql://"), ["$.origin.dsn", "postgres"]),
     "no redis for the outbox": (
@@ -154,6 +155,21 @@ MISTAKES = {
     "an empty namespace": ('namespace = ""' + MINIMAL, ["namespace", "empty"]),
     "a long namespace": (f'namespace = "{"x" * 65}"' + MINIMAL, ["namespace", "64"]),
     "a variable that is not set": (MINIMAL.replace("true", '{ env = "NOT_SET" }'), ["NOT_SET", "outbox.durable_disk"]),
+    "no upstash": (
+        MINIMAL + '[[caches]]\ntype = "upstash"\nurl = "redis://edge"\ntoken = "t"',
+        ["$.caches[0].url", "https"],
+    ),
+    "upstash with keys that show": (
+        MINIMAL + '[[caches]]\ntype = "upstash"\nurl = "https://edge"\ntoken = "t"',
+        ["key_secret", "plain_keys"],
+    ),
+    "a short secret": ('key_secret = "short"' + MINIMAL, ["$.key_secret", "length >= 16"]),
+    "a secret for keys that may show": (
+        'key_secret = "0123456789abcdef"\nplain_keys = true'
+        + MINIMAL
+        + '[[caches]]\ntype = "upstash"\nurl = "https://edge"\ntoken = "t"',
+        ["key_secret", "plain_keys"],
+    ),
     "two caches of one name": (
         MINIMAL + '[[caches]]\ntype="redis"\nurl="redis://a"\n[[caches]]\ntype="redis"\nurl="redis://b"',
         ["caches", "name of its own"],
@@ -263,8 +279,17 @@ def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("EDGEMEMORY_REDIS_URL", "redis://edge")
     monkeypatch.setenv("EDGEMEMORY_NAMESPACE", "clinic")
     config = config_from_env()
-    assert config.caches == (CacheConfig(type="redis", url="redis://edge"),)
+    assert config.caches == (RedisCacheConfig(url="redis://edge"),)
     assert config.namespace == "clinic"
+
+
+@pytest.mark.parametrize("keys", ['key_secret = "0123456789abcdef"', "plain_keys = true"])
+def test_a_cache_may_be_an_upstash(write: Write, keys: str) -> None:
+    text = keys + MINIMAL + '[[caches]]\ntype = "upstash"\nurl = "https://edge"\ntoken = "t"\nregion = "sfo"'
+    config = read_config(write(text), region="sfo")
+    assert config.caches == (UpstashCacheConfig(url="https://edge", token="t", region="sfo"),)
+    assert (config.key_secret is None) == config.plain_keys
+    EdgeMemory.from_config(write(text), region="sfo")
 
 
 def test_a_redis_may_hold_the_outbox(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
