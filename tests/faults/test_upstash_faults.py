@@ -145,8 +145,17 @@ async def test_what_is_no_upstash_is_said(server: FaultyServer, store: UpstashSt
         await store.get(ANN)
 
 
-@pytest.mark.parametrize("value", ["", "AAAA", "no base64!", b64encode(b"{}").decode()])
-async def test_a_value_that_is_no_entry_is_corrupt(server: FaultyServer, store: UpstashStore, value: str) -> None:
+@pytest.mark.parametrize("result", [None, "x", 5, [], [None, None], {"0": None}], ids=repr)
+async def test_many_answers_are_as_many_as_the_questions(
+    server: FaultyServer, store: UpstashStore, result: object
+) -> None:
+    server.respond = answering(200, {"result": result})
+    with pytest.raises(StoreUnavailableError, match="REST API"):
+        await store.get_many([ANN])
+
+
+@pytest.mark.parametrize("value", ["", "AAAA", "no base64!", b64encode(b"{}").decode(), 5, ["x"], {"x": 1}], ids=repr)
+async def test_a_value_that_is_no_entry_is_corrupt(server: FaultyServer, store: UpstashStore, value: object) -> None:
     server.respond = answering(200, {"result": value})
     with pytest.raises(CorruptEntryError):
         await store.get(ANN)

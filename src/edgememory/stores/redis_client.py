@@ -99,9 +99,8 @@ def redis_translated(operation: str, *, store: str) -> Generator[None]:
 
 
 def is_refusal(error: StoreError) -> bool:
-    """Whether the server does not let this client run such a command at all: hosted ones do not with CONFIG."""
-    cause = error.__cause__
-    return isinstance(cause, NoPermissionError) or str(cause).startswith("unknown command")
+    """Whether the server does not run such a command for this client: each hosted one has its own words for that."""
+    return isinstance(error, StoreRejectedError) or isinstance(error.__cause__, NoPermissionError)
 
 
 def _connect(url: str, max_connections: int) -> redis.Redis:

@@ -31,6 +31,8 @@ _SYNC_TOKEN = "upstash-sync-token"
 _BLOCKED = ("OOM", "NOPERM", "WRONGPASS", "ERR DB capacity", "ERR max ")
 """How errors begin for which an operator must act. A full database refuses writes; a plan's quota, everything."""
 
+_NO_UPSTASH = "what answers there is no Upstash: is the address that of the REST API?"
+
 
 class _Document(Struct):
     result: object = None
@@ -62,7 +64,7 @@ class UpstashStore:
         self._tokens: OrderedDict[UserKey, str] = OrderedDict()
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None:
-        value = cast("str | None", await self._of(user, "get", "GET", self._key(user)))
+        value = await self._of(user, "get", "GET", self._key(user))
         return None if value is None else from_value(_bytes(value))
 
     async def get_many(self, users: Sequence[UserKey]) -> Mapping[UserKey, Entry]:
@@ -72,7 +74,9 @@ class UpstashStore:
         for start in range(0, len(wanted), BATCH):
             batch = wanted[start : start + BATCH]
             values, _ = await self._run("get_many", {}, "MGET", *map(self._key, batch))
-            for user, value in zip(batch, cast("list[str | None]", values), strict=True):
+            if not isinstance(values, list) or len(cast("list[object]", values)) != len(batch):
+                raise StoreUnavailableError(_NO_UPSTASH, store=STORE, operation="get_many")
+            for user, value in zip(batch, cast("list[object]", values), strict=True):
                 with suppress(CorruptEntryError):
                     if value is not None:
                         found[user] = from_value(_bytes(value))
@@ -123,8 +127,7 @@ def _document(answer: Answer, operation: str) -> _Document:
     except (msgspec.DecodeError, UnicodeError):
         document = _Document(error=None)
         if answer.status < 400:
-            why = "what answers there is no Upstash: is the address that of the REST API?"
-            raise StoreUnavailableError(why, store=STORE, operation=operation) from None
+            raise StoreUnavailableError(_NO_UPSTASH, store=STORE, operation=operation) from None
     if answer.status >= 400 and document.error is None:
         return _Document(error=f"HTTP {answer.status}")
     return document
@@ -134,9 +137,9 @@ def _kind(status: int, error: str) -> type[StoreError]:
     return StoreBlockedError if error.startswith(_BLOCKED) else failure(max(status, 400))
 
 
-def _bytes(value: str) -> bytes:
+def _bytes(value: object) -> bytes:
     try:
-        return b64decode(value, validate=True)
+        return b64decode(str(value), validate=True)
     except (binascii.Error, ValueError) as error:
         raise CorruptEntryError("the value is not base64, as was asked for") from error
 
