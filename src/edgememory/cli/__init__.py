@@ -17,6 +17,7 @@ class _Place(NamedTuple):
 
 _COMMANDS: Mapping[str, _Place] = {
     "dead-letters": _Place("dead_letters", "Show the changes that the origin refused."),
+    "init": _Place("init", "Ask four questions, and write an annotated configuration."),
     "lab": _Place("lab", "Measure what callers wait for, on real servers far apart."),
     "migrate": _Place("migrate", "Bring the schema of the origin's database up to date."),
     "work": _Place("work", "Deliver what waits in the outbox, until stopped."),
