@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-NODE_STAMP := tests/upstash/node_modules/.installed
+NODE_STAMPS := $(patsubst %,tests/%/node_modules/.installed,upstash worker)
 UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
@@ -37,14 +37,14 @@ demo: setup ## the lab, two regions, few samples: prints its tables, leaves buil
 lab: setup ## the lab, the whole world, 500 calls a scenario: some twelve minutes
 	@$(BIN)/edgememory lab
 
-$(NODE_STAMP): tests/upstash/package.json tests/upstash/package-lock.json
-	@command -v npm >/dev/null || { \
-	  echo "npm not found: the tests run Upstash's own client. Install Node 18 or later (Debian: apt install nodejs npm)" >&2; \
-	  exit 1; }
-	cd tests/upstash && npm ci --silent --no-audit --no-fund
-	@touch $(NODE_STAMP)
+tests/%/node_modules/.installed: tests/%/package.json tests/%/package-lock.json
+	@command -v node >/dev/null && command -v npm >/dev/null || { \
+	  echo "node or npm not found: the tests run Cloudflare's runtime and Upstash's own client." \
+	    "Install Node 20 or later (Debian: apt install nodejs npm)" >&2; exit 1; }
+	cd tests/$* && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
 
-test: setup $(NODE_STAMP) ## the whole suite, against real servers that it starts and stops itself
+test: setup $(NODE_STAMPS) ## the whole suite, against real servers that it starts and stops itself
 	$(BIN)/python -m pytest
 
 check: setup ## lint, format, types, documentation

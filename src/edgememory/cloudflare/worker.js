@@ -1,4 +1,4 @@
-// Entry protocol v1 (docs/reference/entry-protocol.md) over Workers KV and Durable Objects. Entries and changes are opaque text.
+// Entry protocol v1 (docs/reference/entry-protocol.md), on Workers KV and Durable Objects. What they hold is opaque.
 
 import { DurableObject } from "cloudflare:workers";
 
@@ -83,8 +83,8 @@ async function getEntry({ request, env, key, query }) {
   return new Response(entry.text, { headers });
 }
 
-/** The object's entry as soon as it answers. It is asked even when KV has answered: KV may still hold what, or the absence that, it
- * cached before the last write. KV is written by the object alone, so KV's is never newer. */
+/** The object's entry as soon as it answers. It is asked even when KV has answered: KV may still hold the entry, or the
+ * absence, that it cached before the last write. KV is written by the object alone, so KV's is never newer. */
 async function newest(env, key, atLeast) {
   const object = settled("object", userObject(env, key).entry());
   const kv = settled("kv", entryInKv(env, key));
@@ -145,7 +145,7 @@ async function claim({ request, env }) {
   const claims = [];
   const seen = new Set();
   let bytes = 0;
-  // The index is a hint: of whom it names, some have nothing left. A few at a time, since all that is leased must fit into the answer.
+  // The index is a hint: some of its users have nothing left. A few at a time: what is leased must fit into the answer.
   while (claims.length < limit && bytes < ANSWER_BYTES) {
     const found = (await inAllShards(env, (shard) => quietly(shard.claimable(now, limit + seen.size)))).flat();
     const next = found.filter((row) => row !== null && !seen.has(row.key)).sort((one, other) => one.due - other.due);
@@ -202,10 +202,11 @@ async function deadLetters({ env, query }) {
 
 // --- one object a user -----------------------------------------------------------------------------------------------
 
-const NOBODY = { user: null, floor: 0, due: null, token: null, lease: null, claimed: [], forgetAt: Infinity };
+const FREE = { token: null, lease: null, claimed: [] };
+const NOBODY = { user: null, floor: 0, due: null, ...FREE };
 
-/** The newest entry of one user, and the changes that wait. Its methods run to their first `await` undisturbed, and what they
- * wrote is durable before anything leaves the object (durable-objects/reference/in-memory-state, output gates). */
+/** The newest entry of one user, and the changes that wait. Its methods run to their first `await` undisturbed, and
+ * what they wrote is durable before anything leaves the object (durable-objects/api/storage-api: output gates). */
 export class UserObject extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
@@ -213,6 +214,7 @@ export class UserObject extends DurableObject {
     this.sql = (statement, ...values) => ctx.storage.sql.exec(statement, ...values);
     this.writing = Promise.resolve();
     this.registering = Promise.resolve();
+    this.retryAt = 0;
     this.registerAt = 0; // in memory: a new instance registers at its first alarm
     this.sql(`
       CREATE TABLE IF NOT EXISTS changes (
@@ -243,13 +245,13 @@ export class UserObject extends DurableObject {
     // As bytes: a string with one character outside Latin-1 would take two bytes for each, and 2 MB are the limit.
     this.kv.put("entry", { order, bytes: new TextEncoder().encode(text), forgetAt: Date.now() + keep * 1000 });
     this.schedule();
-    if (!isTombstone) return { stands: true };
-    return { stands: true, kvFailed: !(await this.writeBehind()) };
+    return { stands: true, kvFailed: isTombstone && !(await this.writeBehind()) };
   }
 
   async append(key, user, changes, now) {
     const known = new Set([...this.sql("SELECT id FROM changes WHERE part = 0")].map(({ id }) => id));
-    const added = new Map(changes.filter(({ id }) => !known.has(id)).reverse().map(({ id, body }) => [id, body])); // the first body stays
+    const fresh = changes.filter(({ id }) => !known.has(id));
+    const added = new Map(fresh.reverse().map(({ id, body }) => [id, body])); // reversed, since the first body stays
     const { waiting } = this.sql("SELECT total(octet_length(body)) AS waiting FROM changes").one();
     const size = [...added.values()].reduce((total, body) => total + new TextEncoder().encode(body).length, waiting);
     if (size > OUTBOX_BYTES) return null;
@@ -258,9 +260,11 @@ export class UserObject extends DurableObject {
         this.sql("INSERT INTO changes (id, part, appended_at, body) VALUES (?, ?, ?, ?)", id, part, now, text);
       }
     }
+    if (changes.length === 0) return this.waiting();
     const outbox = this.outbox();
-    this.save(key, { ...outbox, user, due: outbox.due ?? (changes.length > 0 ? now : null) });
-    if (changes.length > 0) await this.register();
+    const startsToWait = known.size === 0 && !isLeased(outbox, now);
+    this.save(key, { ...outbox, user, ...(startsToWait && { due: now, ...FREE }) });
+    await this.register();
     return this.waiting();
   }
 
@@ -277,7 +281,7 @@ export class UserObject extends DurableObject {
   async ack(key, token, ids, version, now) {
     for (const id of ids) this.sql("DELETE FROM changes WHERE id = ?", id);
     const outbox = this.outbox();
-    this.save(key, { ...outbox, floor: Math.max(outbox.floor, version), forgetAt: Date.now() + FLOOR_KEPT });
+    this.save(key, { ...outbox, floor: Math.max(outbox.floor, version) });
     await this.settle(key, token, now);
   }
 
@@ -301,16 +305,11 @@ export class UserObject extends DurableObject {
   }
 
   async alarm() {
-    try {
-      await this.writeBehind();
-      if (this.isWaiting() && this.registerAt <= Date.now()) await this.register();
-      if ((this.kv.get("entry")?.forgetAt ?? Infinity) <= Date.now()) this.kv.delete("entry");
-      if (!this.isWaiting() && this.outbox().forgetAt <= Date.now()) this.kv.delete("outbox");
-    } catch (error) {
-      log(error);
-      // Not left to the runtime, which gives an alarm up after six retries: durable-objects/api/alarms
-      this.retryAt = Date.now() + WRITE_RETRY;
-    }
+    const now = Date.now();
+    if (this.kv.get("entry")?.forgetAt <= now) this.kv.delete("entry");
+    if (this.summary() === null && this.kv.get("outbox")?.forgetAt <= now) this.kv.delete("outbox");
+    await this.writeBehind();
+    if (this.summary() !== null && this.registerAt <= now) await this.register();
     this.schedule();
   }
 
@@ -328,15 +327,339 @@ export class UserObject extends DurableObject {
 
   save(key, outbox) {
     this.kv.put("key", key);
-    this.kv.put("outbox", outbox);
+    this.kv.put("outbox", { ...outbox, forgetAt: Date.now() + FLOOR_KEPT });
     this.schedule();
   }
 
   *changes() {
-    yield* whole(this.sql("SELECT id, part, body FROM changes ORDER BY id, part"));
+    const rows = this.sql("SELECT id, part, body FROM changes ORDER BY id, part");
+    for (const { id, body } of whole(rows)) yield { id, body };
   }
 
   waiting() {
-    return { changes: [...this.changes()].map(({ id, body }) => ({ id, body })), floor: this.outbox().floor };
+    return { changes: [...this.changes()], floor: this.outbox().floor };
   }
+
+  /** End the lease that the token is of, if nothing that it carried is left. */
+  async settle(key, token, now) {
+    const outbox = this.outbox();
+    const left = new Set([...this.changes()].map(({ id }) => id));
+    if (outbox.token === token && !outbox.claimed.some((id) => left.has(id))) {
+      this.save(key, { ...outbox, due: now, ...FREE });
+    }
+    await this.register();
+  }
+
+  /** What the index holds of this user; `null` if nothing waits and nothing is dead. */
+  summary() {
+    const waiting = this.sql(
+      "SELECT count(*) AS changes, min(appended_at) AS oldest FROM changes WHERE part = 0",
+    ).one();
+    const buried = this.sql("SELECT count(*) AS dead, max(at) AS deadAt FROM dead WHERE part = 0").one();
+    if (waiting.changes + buried.dead === 0) return null;
+    const { due, lease } = this.outbox();
+    return { ...waiting, ...buried, due: waiting.changes > 0 ? due : null, lease };
+  }
+
+  /** Tell the index, one time after the other, what is true when it is told. That it is away, or silent, is no failure:
+   * the alarm tells it again. */
+  register() {
+    this.registerAt = Date.now() + REGISTER_EVERY;
+    this.schedule();
+    const key = this.kv.get("key");
+    const tell = () => quietly(shard(this.env, key).register(key, this.summary()));
+    this.registering = this.registering.then(() => Promise.race([tell(), sleep(INDEX_PATIENCE)]));
+    return this.registering;
+  }
+
+  /** Bring KV up to date; say whether it is. One write after the other: of two at once, the older might arrive last. */
+  async writeBehind() {
+    this.writing = this.writing.then(() => quietly(this.writeToKv()));
+    await this.writing;
+    return !this.isAhead();
+  }
+
+  async writeToKv() {
+    if (!this.isAhead()) return;
+    await sleep(Math.min((this.kv.get("writeAt") ?? 0) - Date.now(), WRITE_EVERY));
+    const { order, bytes, forgetAt } = this.kv.get("entry");
+    const revision = this.kv.get("revision");
+    const expirationTtl = Math.max(LEAST_TTL, Math.ceil((forgetAt - Date.now()) / 1000));
+    this.kv.put("writeAt", Date.now() + WRITE_EVERY);
+    this.retryAt = Date.now() + WRITE_RETRY;
+    await this.env.ENTRIES.put(this.kv.get("key"), bytes, { expirationTtl, metadata: { order, forgetAt } });
+    this.retryAt = 0;
+    this.kv.put("inKv", revision);
+  }
+
+  isAhead() {
+    return this.kv.get("entry") !== undefined && this.kv.get("revision") !== this.kv.get("inKv");
+  }
+
+  /** Set the one alarm that an object has. KV's retries are not left to the runtime, which gives up after six:
+   * durable-objects/api/alarms */
+  schedule() {
+    const times = [
+      this.kv.get("entry")?.forgetAt,
+      this.isAhead() ? Math.max(this.kv.get("writeAt") ?? 0, this.retryAt) : undefined,
+      this.summary() === null ? this.kv.get("outbox")?.forgetAt : this.registerAt,
+    ].filter((time) => time !== undefined);
+    // Not 0: an alarm for 1970 never rang in workerd.
+    if (times.length > 0) this.ctx.storage.setAlarm(Math.max(Date.now(), Math.min(...times)));
+    else this.ctx.storage.deleteAlarm();
+  }
+}
+
+// --- the index of users with changes or dead letters -----------------------------------------------------------------
+
+export class IndexObject extends DurableObject {
+  constructor(ctx, env) {
+    super(ctx, env);
+    this.sql = (statement, ...values) => ctx.storage.sql.exec(statement, ...values);
+    this.sql(`
+      CREATE TABLE IF NOT EXISTS users (
+        key TEXT PRIMARY KEY, due REAL, lease REAL, changes INTEGER, oldest REAL, dead INTEGER, deadAt REAL
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS users_due ON users (due) WHERE due IS NOT NULL;
+    `);
+  }
+
+  register(key, summary) {
+    if (summary === null) {
+      this.sql("DELETE FROM users WHERE key = ?", key);
+      return;
+    }
+    const { due, lease, changes, oldest, dead, deadAt } = summary;
+    const values = [key, due, lease, changes, oldest, dead, deadAt];
+    this.sql("INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?)", ...values);
+  }
+
+  claimable(now, limit) {
+    return this.sql(
+      `SELECT key, due FROM users WHERE due IS NOT NULL AND (lease IS NULL OR due <= ?1 OR due - 2 * lease >= ?1)
+      ORDER BY due LIMIT ?2`,
+      now, limit,
+    ).toArray();
+  }
+
+  depth() {
+    return this.sql(
+      `SELECT total(changes) AS changes, count(*) FILTER (WHERE changes > 0) AS users, total(dead) AS dead,
+      min(oldest) AS oldest FROM users`,
+    ).one();
+  }
+
+  withDeadLetters(limit) {
+    return this.sql("SELECT key, deadAt FROM users WHERE dead > 0 ORDER BY deadAt DESC LIMIT ?", limit).toArray();
+  }
+}
+
+// --- pure functions --------------------------------------------------------------------------------------------------
+
+function compareOrders(one, other) {
+  const others = other.split(".").map(Number);
+  const differences = one.split(".").map((part, place) => Number(part) - others[place]);
+  return differences.find((difference) => difference !== 0) ?? 0;
+}
+
+function versionOf(order) {
+  return Number(order.split(".")[0]);
+}
+
+/** A lease that began further in the future than its own length was taken before the clock was set back. */
+function isLeased({ token, due, lease }, now) {
+  return token !== null && due > now && due - 2 * lease < now;
+}
+
+/** The rows of changes or dead letters, each put together from its parts. */
+function* whole(rows) {
+  let change = null;
+  for (const row of rows) {
+    if (row.part > 0) {
+      change.body += row.body;
+    } else {
+      if (change !== null) yield change;
+      change = { ...row };
+    }
+  }
+  if (change !== null) yield change;
+}
+
+/** The first that fit into one answer; one always does. */
+function portion(changes, most) {
+  const items = [];
+  let bytes = 0;
+  for (const change of changes) {
+    const size = bytesIn(change.body);
+    if (items.length === most || (items.length > 0 && bytes + size > CLAIM_BYTES)) break;
+    items.push(change);
+    bytes += size;
+  }
+  return { items, bytes };
+}
+
+function bytesIn(text) {
+  return new TextEncoder().encode(text).length;
+}
+
+function decodedKey(segment) {
+  let key;
+  try {
+    key = decodeURIComponent(segment);
+  } catch {
+    throw refusal(400, "bad_request", "The key is not percent-encoded UTF-8.");
+  }
+  return checked({ key }, "key").key;
+}
+
+function shardOf(key) {
+  let hash = 0;
+  for (const byte of new TextEncoder().encode(key)) hash = (hash * 31 + byte) >>> 0;
+  return `shard-${hash % SHARDS}`;
+}
+
+const isText = (value) => typeof value === "string" && value.isWellFormed();
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+const isWhole = (value, least, most) => Number.isInteger(value) && value >= least && value <= most;
+const isKey = (value) => isText(value) && !["", ".", ".."].includes(value) && bytesIn(value) <= KEY_BYTES;
+const isChange = (value) => isText(value?.id) && value.id !== "" && isText(value.body) && value.body !== "";
+const isList = (value, isItem) => Array.isArray(value) && value.every(isItem);
+
+const FIELDS = {
+  changes: [(value) => isList(value, isChange), "a list of objects with id and body, both text that is not empty"],
+  error: [isText, "text"],
+  ids: [(value) => isList(value, isText), "a list of text"],
+  key: [isKey, `text of 1 to ${KEY_BYTES} bytes, and neither . nor ..`],
+  keys: [(value) => isList(value, isKey) && value.length <= MOST, `a list of at most ${MOST} keys`],
+  lease: [(value) => isNumber(value) && value > 0, "seconds, above 0"],
+  limit: [(value) => isWhole(value, 1, MOST), `a whole number from 1 to ${MOST}`],
+  now: [isNumber, "seconds since 1970"],
+  token: [isText, "text"],
+  user: [(value) => isText(value?.namespace) && isText(value.user_id), "an object of the texts namespace and user_id"],
+  version: [(value) => isWhole(value, 0, 2 ** 53), "a whole number from 0 to 2**53"],
+};
+
+function checked(values, ...names) {
+  for (const name of names) {
+    const [isRight, what] = FIELDS[name];
+    if (!isRight(values[name])) throw refusal(400, "bad_request", `${name} must be ${what}.`);
+  }
+  return values;
+}
+
+function numberIn(query, name) {
+  return query.get(name) ? Number(query.get(name)) : undefined;
+}
+
+function matching(request, header, pattern, absent) {
+  const value = request.headers.get(header);
+  if (value === null && absent !== undefined) return absent;
+  if (value !== null && pattern.test(value)) return value;
+  throw refusal(400, "bad_request", `The header ${header} is missing or malformed.`);
+}
+
+function refusal(status, code, message, headers = {}) {
+  return Response.json({ error: { code, message } }, { status, headers });
+}
+
+// --- requests and what is asked of others ----------------------------------------------------------------------------
+
+async function fields(request, limit, ...names) {
+  let values;
+  try {
+    values = JSON.parse(await bodyOf(request, limit));
+  } catch (error) {
+    throw error instanceof Response ? error : refusal(400, "bad_request", "The body is no JSON.");
+  }
+  if (values === null || typeof values !== "object") throw refusal(400, "bad_request", "The body is no JSON object.");
+  return checked(values, ...names);
+}
+
+async function bodyOf(request, limit) {
+  const tooLarge = () => refusal(413, "too_large", `The body may have ${limit} bytes at most.`);
+  if (Number(request.headers.get("Content-Length")) > limit) throw tooLarge();
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const texts = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of request.body ?? []) {
+      bytes += chunk.length;
+      if (bytes > limit) throw tooLarge();
+      texts.push(decoder.decode(chunk, { stream: true }));
+    }
+    return texts.join("") + decoder.decode();
+  } catch (error) {
+    throw error instanceof TypeError ? refusal(400, "bad_request", "The body is no UTF-8.") : error;
+  }
+}
+
+/** What the request's token allows: `all` or `read`. */
+async function rights(request, env) {
+  const given = /^Bearer +(\S+)$/i.exec(request.headers.get("Authorization") ?? "")?.[1];
+  if (given !== undefined && (await isAmong(given, env.TOKENS))) return "all";
+  if (given !== undefined && (await isAmong(given, env.READ_TOKENS))) return "read";
+  throw refusal(401, "unauthorized", "Say Authorization: Bearer TOKEN, with a token that the Worker knows.");
+}
+
+/** In constant time. Of hashes: what compares texts would tell their length. */
+async function isAmong(given, tokens) {
+  const hash = (text) => crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  const [asked, ...known] = await Promise.all([given, ...(tokens ?? "").split(/\s+/).filter(Boolean)].map(hash));
+  return known.map((each) => crypto.subtle.timingSafeEqual(asked, each)).includes(true);
+}
+
+function userObject(env, key) {
+  return env.USERS.get(env.USERS.idFromName(key));
+}
+
+function shard(env, key) {
+  return env.INDEX.get(env.INDEX.idFromName(shardOf(key)));
+}
+
+function inAllShards(env, ask) {
+  const names = Array.from({ length: SHARDS }, (_, number) => `shard-${number}`);
+  return Promise.all(names.map((name) => ask(env.INDEX.get(env.INDEX.idFromName(name)))));
+}
+
+/** The object's answer, or the refusal that says that it gave none. */
+async function asked(call) {
+  try {
+    return await call;
+  } catch (error) {
+    throw unavailable(error);
+  }
+}
+
+function unavailable(error) {
+  log(error);
+  // Not to be repeated at once: durable-objects/best-practices/error-handling
+  if (error.overloaded) return refusal(429, "too_many_requests", "The object is overloaded.", { "Retry-After": "1" });
+  return refusal(503, "object_unavailable", "The object does not answer.");
+}
+
+async function settled(source, call) {
+  try {
+    return { source, entry: await call };
+  } catch (error) {
+    return { source, entry: null, error };
+  }
+}
+
+async function quietly(call) {
+  try {
+    return await call;
+  } catch (error) {
+    log(error);
+    return null;
+  }
+}
+
+/** Where it failed. Not the message, which may quote what users said. */
+function log(error) {
+  const frames = String(error?.stack).split("\n").filter((line) => /^ +at /.test(line));
+  console.error([error?.name, ...frames].join("\n"));
+}
+
+function sleep(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -1,0 +1,101 @@
+// The Worker with its surroundings in a test's hands: `/test/*` breaks KV and the objects, and looks past the protocol.
+
+import worker, { IndexObject as RealIndex, UserObject as RealUser } from "./worker.js";
+
+const NONE = { objectDelay: 0, objectFails: false, kvFails: false, kvStands: false, indexFails: false };
+const faults = { ...NONE };
+const remembered = new Map(); // what a location's cache of KV holds while `kvStands`
+let writes = [];
+
+class Failure extends Error {}
+
+function failing(fault, what) {
+  if (faults[fault]) throw new Failure(`${what} is down`);
+}
+
+function kvWithFaults(kv) {
+  return {
+    async getWithMetadata(keys, options) {
+      failing("kvFails", "KV");
+      if (!faults.kvStands || Array.isArray(keys)) return kv.getWithMetadata(keys, options);
+      if (!remembered.has(keys)) remembered.set(keys, await kv.getWithMetadata(keys, options));
+      return remembered.get(keys);
+    },
+    async put(key, value, options) {
+      writes.push({ key, at: Date.now(), order: options.metadata.order, ttl: options.expirationTtl });
+      failing("kvFails", "KV");
+      return kv.put(key, value, options);
+    },
+  };
+}
+
+export class UserObject extends RealUser {
+  constructor(ctx, env) {
+    super(ctx, { ...env, ENTRIES: kvWithFaults(env.ENTRIES) });
+  }
+
+  async ring() {
+    await this.alarm();
+  }
+
+  damage(id, body) {
+    this.sql("UPDATE changes SET body = ? WHERE id = ?", body, id);
+  }
+
+  ids() {
+    return [...this.changes()].map(({ id }) => id);
+  }
+}
+
+for (const name of ["entry", "open", "put", "append", "claim", "ack", "reject", "deadLetters"]) {
+  const real = RealUser.prototype[name];
+  UserObject.prototype[name] = async function (...args) {
+    if (faults.objectDelay) await new Promise((resolve) => setTimeout(resolve, faults.objectDelay));
+    failing("objectFails", "the object");
+    return real.apply(this, args);
+  };
+}
+
+export class IndexObject extends RealIndex {
+  async register(...args) {
+    failing("indexFails", "the index");
+    return super.register(...args);
+  }
+
+  wipe() {
+    this.sql("DELETE FROM users");
+  }
+}
+
+const TESTS = {
+  faults(_env, wanted) {
+    remembered.clear();
+    return Object.assign(faults, NONE, wanted);
+  },
+  writes(_env, { key }) {
+    return writes.filter((write) => write.key === key);
+  },
+  async kv(env, { key }) {
+    return env.ENTRIES.getWithMetadata(key, { type: "text" });
+  },
+  async pending(env, { key }) {
+    return env.USERS.get(env.USERS.idFromName(key)).ids();
+  },
+  async damage(env, { key, id, body }) {
+    await env.USERS.get(env.USERS.idFromName(key)).damage(id, body);
+  },
+  async alarm(env, { key }) {
+    await env.USERS.get(env.USERS.idFromName(key)).ring();
+  },
+  async wipe(env) {
+    for (let shard = 0; shard < 8; shard += 1) await env.INDEX.get(env.INDEX.idFromName(`shard-${shard}`)).wipe();
+  },
+};
+
+export default {
+  async fetch(request, env, ctx) {
+    const test = /^\/test\/(\w+)$/.exec(new URL(request.url).pathname)?.[1];
+    if (test === undefined) return worker.fetch(request, { ...env, ENTRIES: kvWithFaults(env.ENTRIES) }, ctx);
+    return Response.json((await TESTS[test](env, await request.json())) ?? null);
+  },
+};

@@ -1,0 +1,102 @@
+"""The Worker on workerd, Cloudflare's own runtime, on loopback; and what a test does to it behind its back."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from edgememory.keys import entry_key
+from edgememory.models import UserKey
+
+TOKEN, NEXT_TOKEN, READ_TOKEN = "full-token", "next-token", "read-token"
+
+_SERVE = Path(__file__).with_name("serve.mjs")
+
+
+class WorkerServer:
+    """`worker.js` with a KV and objects of its own, in a temporary folder. It never outlives this process.
+
+    Its methods block; those after `restart` ask `faults.mjs`, and not the Worker.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="edgememory-worker-"))
+        self._process: subprocess.Popen[str] | None = None
+        self.url = ""
+
+    def start(self) -> Self:
+        if (node := shutil.which("node")) is None:
+            raise RuntimeError("node not found: install Node 20 or later, and run `make test` once")
+        self._process = subprocess.Popen(
+            [node, str(_SERVE), str(self._folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # workerd is a child of node: both are killed at once
+        )
+        line = "" if self._process.stdout is None else self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("The Worker did not start: standard error says why")
+        self.url = json.loads(line)["url"]
+        return self
+
+    def kill(self) -> None:
+        """End it as a power cut would, all that it has not written included."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
+            self._process = None
+
+    def restart(self) -> None:
+        """Kill it and start it anew on what it had written, at another port."""
+        self.kill()
+        self.start()
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def break_down(self, **faults: float) -> None:
+        """Have these faults from now on, and no others. Nothing named: be whole."""
+        self._ask("faults", faults)
+
+    def kv_writes(self, key: str) -> list[dict[str, object]]:
+        """Return what was written to KV under *key*, and when, in milliseconds."""
+        return list(self._ask("writes", {"key": key}))
+
+    def in_kv(self, key: str) -> str | None:
+        value: str | None = self._ask("kv", {"key": key})["value"]
+        return value
+
+    def pending_ids(self, user: UserKey, secret: str | None = None) -> list[str]:
+        return list(self._ask("pending", {"key": entry_key(user, secret=secret)}))
+
+    def damage(self, user: UserKey, id: str, body: str, secret: str | None = None) -> None:
+        self._ask("damage", {"key": entry_key(user, secret=secret), "id": id, "body": body})
+
+    def ring(self, key: str) -> None:
+        """Let the alarm of the object ring now."""
+        self._ask("alarm", {"key": key})
+
+    def wipe_index(self) -> None:
+        self._ask("wipe", {})
+
+    def _ask(self, what: str, body: object) -> Any:
+        return httpx.post(f"{self.url}/test/{what}", json=body, timeout=30).raise_for_status().json()
+
+
+@contextmanager
+def worker_server() -> Generator[WorkerServer]:
+    server = WorkerServer()
+    try:
+        yield server.start()
+    finally:
+        server.close()
