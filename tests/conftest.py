@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.raw_postgres import *  # noqa: F403  (its fixtures, for every test)
 from tests.servers import *  # noqa: F403  (its fixtures, for every test)
+from tests.worker.fixtures import *  # noqa: F403  (its fixtures, for every test)
 
 _LOADED_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 

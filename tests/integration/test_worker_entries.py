@@ -1,36 +1,17 @@
 """The Worker's entries: newest wins, in the object and behind it in KV."""
 
 import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import httpx
 import pytest
 
-from tests.worker.client import caller, code, new_key, order_headers, path, put
-from tests.worker.server import NEXT_TOKEN, READ_TOKEN, WorkerServer, worker_server
+from tests.worker.client import caller, code, eventually, new_key, order_headers, path, put
+from tests.worker.server import NEXT_TOKEN, READ_TOKEN, WorkerServer
 
 BAD_REQUEST = (400, "bad_request")
-
-
-def eventually(is_so: Callable[[], bool]) -> None:
-    """Wait for the Worker to do what it does behind an answer; the test's own timeout ends it."""
-    while not is_so():
-        time.sleep(0.02)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[WorkerServer]:
-    with worker_server() as server:
-        yield server
-
-
-@pytest.fixture
-def worker(server: WorkerServer) -> Iterator[WorkerServer]:
-    yield server
-    server.break_down()
 
 
 @pytest.fixture

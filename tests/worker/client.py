@@ -1,5 +1,7 @@
 """The entry protocol as tests speak it: plain requests, no client of ours."""
 
+import time
+from collections.abc import Callable
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -48,3 +50,9 @@ def code(answer: httpx.Response) -> tuple[int, str]:
     error = answer.json()["error"]
     assert set(error) == {"code", "message"}
     return answer.status_code, error["code"]
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    """Wait for what the Worker does behind its answers; the test's own time limit ends it."""
+    while not is_so():
+        time.sleep(0.02)

@@ -5,7 +5,8 @@ import worker, { IndexObject as RealIndex, UserObject as RealUser } from "./work
 const NONE = { objectDelay: 0, objectFails: false, kvFails: false, kvStands: false, indexFails: false };
 const faults = { ...NONE };
 const remembered = new Map(); // what a location's cache of KV holds while `kvStands`
-let writes = [];
+const writes = [];
+const registered = new Set();
 
 class Failure extends Error {}
 
@@ -38,6 +39,12 @@ export class UserObject extends RealUser {
     await this.alarm();
   }
 
+  empty() {
+    this.sql("DELETE FROM changes");
+    this.sql("DELETE FROM dead");
+    this.kv.delete("outbox");
+  }
+
   damage(id, body) {
     this.sql("UPDATE changes SET body = ? WHERE id = ?", body, id);
   }
@@ -57,9 +64,10 @@ for (const name of ["entry", "open", "put", "append", "claim", "ack", "reject", 
 }
 
 export class IndexObject extends RealIndex {
-  async register(...args) {
+  async register(key, ...args) {
+    registered.add(key);
     failing("indexFails", "the index");
-    return super.register(...args);
+    return super.register(key, ...args);
   }
 
   wipe() {
@@ -69,7 +77,7 @@ export class IndexObject extends RealIndex {
 
 const TESTS = {
   faults(_env, wanted) {
-    remembered.clear();
+    if (!wanted.kvStands) remembered.clear();
     return Object.assign(faults, NONE, wanted);
   },
   writes(_env, { key }) {
@@ -89,6 +97,11 @@ const TESTS = {
   },
   async wipe(env) {
     for (let shard = 0; shard < 8; shard += 1) await env.INDEX.get(env.INDEX.idFromName(`shard-${shard}`)).wipe();
+  },
+  async empty(env) {
+    for (const key of registered) await env.USERS.get(env.USERS.idFromName(key)).empty();
+    registered.clear();
+    await TESTS.wipe(env);
   },
 };
 

@@ -89,6 +89,10 @@ class WorkerServer:
     def wipe_index(self) -> None:
         self._ask("wipe", {})
 
+    def empty_outboxes(self) -> None:
+        """Drop all changes, dead letters and floors, and the index."""
+        self._ask("empty", {})
+
     def _ask(self, what: str, body: object) -> Any:
         return httpx.post(f"{self.url}/test/{what}", json=body, timeout=30).raise_for_status().json()
 

@@ -19,7 +19,7 @@ const OBJECT_PATIENCE = 25; // ms until KV may answer in the object's place
 const INDEX_PATIENCE = 1000;
 const REGISTER_EVERY = 60_000;
 const FLOOR_KEPT = 90 * 86_400_000;
-const LONGEST_KEEP = 100 * 365 * 86_400; // seconds
+const LONGEST_KEEP = 2 ** 31 - 1; // seconds, 68 years: workerd takes no larger expirationTtl
 const SHARDS = 8;
 const AT_ONCE = 8;
 // A row holds at most 2 MB (durable-objects/platform/limits). Whole code points: half a surrogate pair is no text.
@@ -305,11 +305,11 @@ export class UserObject extends DurableObject {
   }
 
   async alarm() {
-    const now = Date.now();
-    if (this.kv.get("entry")?.forgetAt <= now) this.kv.delete("entry");
-    if (this.summary() === null && this.kv.get("outbox")?.forgetAt <= now) this.kv.delete("outbox");
     await this.writeBehind();
+    if (this.present() === null) this.kv.delete("entry");
+    const now = Date.now();
     if (this.summary() !== null && this.registerAt <= now) await this.register();
+    if (this.summary() === null && this.kv.get("outbox")?.forgetAt <= now) this.kv.delete("outbox");
     this.schedule();
   }
 
@@ -317,7 +317,8 @@ export class UserObject extends DurableObject {
 
   present() {
     const entry = this.kv.get("entry");
-    if (entry === undefined || entry.forgetAt <= Date.now()) return null;
+    // Not forgotten before KV was told: KV would go on showing the one before.
+    if (entry === undefined || (entry.forgetAt <= Date.now() && !this.isAhead())) return null;
     return { ...entry, text: new TextDecoder().decode(entry.bytes) };
   }
 
@@ -400,8 +401,7 @@ export class UserObject extends DurableObject {
    * durable-objects/api/alarms */
   schedule() {
     const times = [
-      this.kv.get("entry")?.forgetAt,
-      this.isAhead() ? Math.max(this.kv.get("writeAt") ?? 0, this.retryAt) : undefined,
+      this.isAhead() ? Math.max(this.kv.get("writeAt") ?? 0, this.retryAt) : this.kv.get("entry")?.forgetAt,
       this.summary() === null ? this.kv.get("outbox")?.forgetAt : this.registerAt,
     ].filter((time) => time !== undefined);
     // Not 0: an alarm for 1970 never rang in workerd.
