@@ -76,10 +76,11 @@ def _redis_binary() -> str:
 
 
 def _answers_as(port: int, pid: int) -> bool:
-    """Whether the Redis on *port* is process *pid*, and not another that took the port first."""
+    """Whether the Redis on *port* is process *pid*, not another that took the port first, and has loaded its data."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"INFO server\r\n")
-            return f"process_id:{pid}\r\n".encode() in connection.recv(65_536)
+            connection.sendall(b"PING\r\nINFO server\r\n")
+            answer = connection.recv(65_536)
+            return answer.startswith(b"+PONG") and f"process_id:{pid}\r\n".encode() in answer
     except OSError:
         return False
