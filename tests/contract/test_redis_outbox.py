@@ -68,4 +68,4 @@ class TestRedisOutbox(OutboxContract):
 
 
 def _changes(user: UserKey) -> bytes:
-    return b"em:1:outbox:changes:" + msgspec.json.encode((user.namespace, user.user_id))
+    return b"em:outbox:1:changes:" + msgspec.json.encode((user.namespace, user.user_id))

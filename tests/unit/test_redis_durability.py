@@ -6,7 +6,13 @@ import pytest
 
 from edgememory.outbox.redis import unfit
 
-GOOD = {"maxmemory": "0", "maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
+GOOD = {
+    "maxmemory": "0",
+    "maxmemory-policy": "noeviction",
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "no-appendfsync-on-rewrite": "no",
+}
 
 
 @pytest.mark.parametrize("changed", [{}, {"maxmemory": "1048576"}, {"maxmemory-policy": "allkeys-lru"}], ids=str)
@@ -29,6 +35,7 @@ def test_one_that_may_evict_is_refused_whatever_is_assumed(policy: str, assume_d
         ({"appendonly": "no"}, "appendonly is no"),
         ({"appendfsync": "everysec"}, "appendfsync is everysec"),
         ({"appendfsync": "no"}, "appendfsync is no"),
+        ({"no-appendfsync-on-rewrite": "yes"}, "no-appendfsync-on-rewrite is yes"),
     ],
 )
 def test_one_whose_machine_may_forget_is_refused_unless_somebody_says_it_does_not(

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 STORE = "redis_outbox"
 _SHARED = tuple(PREFIX + name for name in ("due", "waiting", "users", "leases", "dead"))
-_SETTINGS = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync")
+_DURABLE = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
+_SETTINGS = ("maxmemory", "maxmemory-policy", *_DURABLE)
+
+_SILENT = (
+    "the server does not say how it is set (CONFIG GET is refused). If it evicts nothing, and has what it was told on a"
+    " disk or on another machine before it answers, set assume_durable = true"
+)
 
 _USER = msgspec.json.Decoder(tuple[str, str])
 
@@ -161,26 +167,20 @@ def unfit(settings: Mapping[str, str] | None, *, assume_durable: bool) -> str | 
     *settings* is `None` where the server does not say. What it evicts it loses in any case.
     """
     if settings is None:
-        return (
-            None
-            if assume_durable
-            else (
-                "the server does not say how it is set (CONFIG GET is refused). If it evicts nothing, and has what it"
-                " was told on a disk or on another machine before it answers, set assume_durable = true"
-            )
-        )
+        return None if assume_durable else _SILENT
     policy = settings["maxmemory-policy"]
     if settings["maxmemory"] != "0" and policy != "noeviction":
         return (
             f"maxmemory-policy is {policy}: a full server throws away what nobody has delivered yet."
             " Set maxmemory-policy noeviction; a cache may need a server of its own"
         )
-    if assume_durable or (settings["appendonly"], settings["appendfsync"]) == ("yes", "always"):
+    wrong = next((name for name, value in _DURABLE.items() if settings[name] != value), None)
+    if assume_durable or wrong is None:
         return None
-    lost = f"appendfsync is {settings['appendfsync']}" if settings["appendonly"] == "yes" else "appendonly is no"
     return (
-        f"{lost}: a crash of its machine loses what the server was told last. Set appendonly yes and appendfsync"
-        " always; or, if what it was told is safe in another way, assume_durable = true"
+        f"{wrong} is {settings[wrong]}: a crash of its machine loses what the server was told last."
+        f" Set {', '.join(f'{name} {value}' for name, value in _DURABLE.items())};"
+        " or, if what it was told is safe in another way, assume_durable = true"
     )
 
 

@@ -16,7 +16,8 @@ and, where one user is meant, whose name is ARGV[1]:
 
 from edgememory.stores.lua import script
 
-PREFIX = "em:1:outbox:"
+PREFIX = "em:outbox:1:"
+"""No entry's key begins like this: `outbox` is a namespace that somebody may have."""
 FLOOR_SECONDS = 90 * 86_400
 
 _COMMON = """
@@ -103,7 +104,8 @@ local now = tonumber(ARGV[2])
 local ends = redis.call('ZSCORE', due, user)
 if not ends then return {} end
 local lease = redis.call('HGET', leases, user)
-if lease and tonumber(ends) > now then
+-- Its own it gets again: the client repeats what it had no answer to.
+if lease and string.match(lease, '^%S+') ~= ARGV[5] and tonumber(ends) > now then
   if tonumber(ends) - 2 * tonumber(string.match(lease, '%S+$')) < now then return {} end
 end
 local ids = redis.call('HKEYS', changes)
@@ -112,6 +114,8 @@ if #ids == 0 then
   return {}
 end
 table.sort(ids)
+-- A full server lets a script add something only after another write: what it holds must be deliverable.
+redis.call('HDEL', leases, user)
 redis.call('HSET', leases, user, ARGV[5] .. ' ' .. ARGV[3])
 redis.call('ZADD', due, ARGV[4], user)
 local rows, size = {}, 0
@@ -135,8 +139,10 @@ ACK = script(
     + """
 local now, token, version, carried = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 for place = 6 + carried, #ARGV do remove(ARGV[place]) end
-if tonumber(version) > tonumber(redis.call('GET', floor) or '0') then redis.call('SET', floor, version) end
-redis.call('EXPIRE', floor, FLOOR_SECONDS)
+redis.call('EXPIRE', floor, FLOOR_SECONDS) -- also lets a full server take what follows, as in LEASE
+if tonumber(version) > tonumber(redis.call('GET', floor) or '0') then
+  redis.call('SET', floor, version, 'EX', FLOOR_SECONDS)
+end
 settle(now, token, 6, 5 + carried)
 """.replace("FLOOR_SECONDS", str(FLOOR_SECONDS))
 )

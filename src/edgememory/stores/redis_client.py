@@ -49,6 +49,7 @@ _ERRORS: ErrorMap = {
 _CODES: Mapping[str, type[StoreError]] = {
     "MISCONF": StoreBlockedError,
     "OOM": StoreBlockedError,
+    "READONLY": StoreUnavailableError,
     "BUSY": StoreUnavailableError,
     "NOREPLICAS": StoreUnavailableError,
 }
