@@ -163,6 +163,25 @@ def test_a_late_acknowledgement_counts_and_leaves_the_heir_its_lease(client: htt
     assert len(claim(client, 134)) == 1
 
 
+def test_what_is_appended_to_an_heir_s_empty_claim_waits_for_its_lease(client: httpx.Client, key: str) -> None:
+    append(client, key, "a", now=100)
+    [slow] = claim(client, 100)
+    claim(client, 130)
+    settle(client, key, slow["token"], "a", now=131)
+    append(client, key, "b", now=132)
+    assert claim(client, 159) == []
+    assert len(claim(client, 160)) == 1
+
+
+def test_the_object_keeps_its_lease_where_the_index_missed_it(
+    client: httpx.Client, empty_worker: WorkerServer, key: str
+) -> None:
+    append(client, key, "a", now=100)
+    empty_worker.break_down(indexFails=True)
+    assert len(claim(client, 100)) == 1
+    assert claim(client, 101) == []
+
+
 def test_a_user_of_whom_nothing_is_left_starts_to_wait_anew(client: httpx.Client, key: str) -> None:
     append(client, key, "a", now=100)
     [slow] = claim(client, 100)
@@ -241,6 +260,14 @@ def test_dead_letters_are_kept_and_shown_newest_first(client: httpx.Client, key:
     assert [each["id"] for each in client.get("/v1/outbox/dead?limit=2").json()["dead"]] == ["b", "c"]
     assert depth(client, 104) == {"changes": 0, "users": 0, "dead": 3, "oldest_age": None}
     assert claim(client, 1000) == []
+
+
+def test_of_dead_letters_of_one_moment_the_last_is_the_newest(client: httpx.Client, key: str) -> None:
+    append(client, key, "a", "b", "c", now=100)
+    [claimed] = claim(client, 100)
+    for id in ("a", "b", "c"):
+        settle(client, key, claimed["token"], id, now=101, error="no")
+    assert [each["id"] for each in client.get("/v1/outbox/dead?limit=2").json()["dead"]] == ["c", "b"]
 
 
 def test_of_many_claimants_each_change_goes_to_one(client: httpx.Client, empty_worker: WorkerServer) -> None:

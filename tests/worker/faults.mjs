@@ -2,7 +2,15 @@
 
 import worker, { IndexObject as RealIndex, UserObject as RealUser } from "./worker.js";
 
-const NONE = { objectDelay: 0, objectFails: false, kvFails: false, kvStands: false, indexFails: false };
+const NONE = {
+  objectDelay: 0,
+  objectFails: false,
+  kvDelay: 0,
+  kvFails: false,
+  kvStands: false,
+  indexFails: false,
+  workerFails: false,
+};
 const faults = { ...NONE };
 const remembered = new Map(); // what a location's cache of KV holds while `kvStands`
 const writes = [];
@@ -14,6 +22,10 @@ function failing(fault, what) {
   if (faults[fault]) throw new Failure(`${what} is down`);
 }
 
+async function sleep(milliseconds) {
+  if (milliseconds > 0) await new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
 function kvWithFaults(kv) {
   return {
     async getWithMetadata(keys, options) {
@@ -23,9 +35,12 @@ function kvWithFaults(kv) {
       return remembered.get(keys);
     },
     async put(key, value, options) {
-      writes.push({ key, at: Date.now(), order: options.metadata.order, ttl: options.expirationTtl });
+      const write = { key, at: Date.now(), order: options.metadata.order, ttl: options.expirationTtl, isOver: false };
+      writes.push(write);
       failing("kvFails", "KV");
-      return kv.put(key, value, options);
+      await sleep(faults.kvDelay);
+      await kv.put(key, value, options);
+      write.isOver = true;
     },
   };
 }
@@ -57,7 +72,7 @@ export class UserObject extends RealUser {
 for (const name of ["entry", "open", "put", "append", "claim", "ack", "reject", "deadLetters"]) {
   const real = RealUser.prototype[name];
   UserObject.prototype[name] = async function (...args) {
-    if (faults.objectDelay) await new Promise((resolve) => setTimeout(resolve, faults.objectDelay));
+    await sleep(faults.objectDelay);
     failing("objectFails", "the object");
     return real.apply(this, args);
   };
@@ -108,7 +123,10 @@ const TESTS = {
 export default {
   async fetch(request, env, ctx) {
     const test = /^\/test\/(\w+)$/.exec(new URL(request.url).pathname)?.[1];
-    if (test === undefined) return worker.fetch(request, { ...env, ENTRIES: kvWithFaults(env.ENTRIES) }, ctx);
+    if (test === undefined) {
+      const broken = faults.workerFails && { TOKENS: 1 };
+      return worker.fetch(request, { ...env, ENTRIES: kvWithFaults(env.ENTRIES), ...broken }, ctx);
+    }
     return Response.json((await TESTS[test](env, await request.json())) ?? null);
   },
 };

@@ -110,11 +110,10 @@ function stored({ value, metadata }) {
 async function getEntries({ request, env }) {
   const { keys } = await fields(request, BODY_BYTES, "keys");
   if (keys.length === 0) return Response.json({ entries: {} });
-  const found = await env.ENTRIES.getWithMetadata([...new Set(keys)], { type: "text", cacheTtl: CACHE_TTL });
-  const entries = [...found].map(([key, held]) => [key, held === null ? null : stored(held)]);
-  return Response.json({
-    entries: Object.fromEntries(entries.filter(([, entry]) => entry !== null).map(([key, { text }]) => [key, text])),
-  });
+  const found = await quietly(env.ENTRIES.getWithMetadata(keys, { type: "text", cacheTtl: CACHE_TTL }));
+  if (found === null) throw refusal(503, "kv_unavailable", "KV does not answer.");
+  const entries = [...found].map(([key, held]) => [key, held && stored(held)?.text]);
+  return Response.json({ entries: Object.fromEntries(entries.filter(([, text]) => typeof text === "string")) });
 }
 
 async function putEntry({ request, env, key }) {
@@ -127,7 +126,7 @@ async function putEntry({ request, env, key }) {
   const text = await bodyOf(request, BODY_BYTES);
   const put = await asked(userObject(env, key).put(key, { order, text, keep }, isTombstone));
   if (!put.stands) throw refusal(409, "newer_stands", "A newer entry stands.", { ETag: `"${put.order}"` });
-  if (put.kvFailed) throw refusal(503, "kv_unavailable", "The tombstone is in the object, and not yet in KV.");
+  if (put.kvFailed) throw refusal(503, "kv_unavailable", "The tombstone is in the object, not in KV: repeat.");
   return new Response(null, { status: 204 });
 }
 
@@ -249,18 +248,18 @@ export class UserObject extends DurableObject {
   }
 
   async append(key, user, changes, now) {
+    if (changes.length === 0) return this.waiting();
     const known = new Set([...this.sql("SELECT id FROM changes WHERE part = 0")].map(({ id }) => id));
     const fresh = changes.filter(({ id }) => !known.has(id));
     const added = new Map(fresh.reverse().map(({ id, body }) => [id, body])); // reversed, since the first body stays
     const { waiting } = this.sql("SELECT total(octet_length(body)) AS waiting FROM changes").one();
-    const size = [...added.values()].reduce((total, body) => total + new TextEncoder().encode(body).length, waiting);
+    const size = [...added.values()].reduce((total, body) => total + bytesIn(body), waiting);
     if (size > OUTBOX_BYTES) return null;
     for (const [id, body] of added) {
       for (const [part, text] of body.match(PARTS).entries()) {
         this.sql("INSERT INTO changes (id, part, appended_at, body) VALUES (?, ?, ?, ?)", id, part, now, text);
       }
     }
-    if (changes.length === 0) return this.waiting();
     const outbox = this.outbox();
     const startsToWait = known.size === 0 && !isLeased(outbox, now);
     this.save(key, { ...outbox, user, ...(startsToWait && { due: now, ...FREE }) });
@@ -319,7 +318,7 @@ export class UserObject extends DurableObject {
     const entry = this.kv.get("entry");
     // Not forgotten before KV was told: KV would go on showing the one before.
     if (entry === undefined || (entry.forgetAt <= Date.now() && !this.isAhead())) return null;
-    return { ...entry, text: new TextDecoder().decode(entry.bytes) };
+    return { ...entry, text: new TextDecoder("utf-8", { ignoreBOM: true }).decode(entry.bytes) };
   }
 
   outbox() {
@@ -394,7 +393,7 @@ export class UserObject extends DurableObject {
   }
 
   isAhead() {
-    return this.kv.get("entry") !== undefined && this.kv.get("revision") !== this.kv.get("inKv");
+    return this.kv.get("revision") !== this.kv.get("inKv");
   }
 
   /** Set the one alarm that an object has. KV's retries are not left to the runtime, which gives up after six:
