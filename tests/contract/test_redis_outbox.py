@@ -41,14 +41,17 @@ class TestRedisOutbox(OutboxContract):
     async def raw_damage(self, user: UserKey, id: str) -> None:
         await self.raw.hset(_changes(user), id, DAMAGED)
 
-    async def test_a_change_stored_under_another_id_is_damaged(self, outbox: RedisOutbox) -> None:
+    @pytest.mark.parametrize("other", [b"other", b"\xff\xfe", b"two words\n", "\u00e9".encode()])
+    async def test_a_change_stored_under_another_id_is_damaged(self, outbox: RedisOutbox, other: bytes) -> None:
         wrong, good = said(), said()
         await outbox.append(ANNA, [wrong, good])
         body = await self.raw.hget(_changes(ANNA), wrong.id)
         assert body is not None
-        await self.raw.hset(_changes(ANNA), "other", body)
+        await self.raw.hset(_changes(ANNA), other, body)
+        assert (await outbox.pending(ANNA)).changes == (wrong, good)
         assert (await self.claim_one(outbox)).changes == (wrong, good)
-        assert [letter.id for letter in await outbox.dead_letters(limit=2)] == ["other"]
+        [letter] = await outbox.dead_letters(limit=2)
+        assert (letter.user, letter.id, letter.body) == (ANNA, other.decode(errors="replace"), body)
 
     async def test_nothing_is_left_of_a_user_but_the_floor_which_is_forgotten_in_time(
         self, outbox: RedisOutbox

@@ -4,9 +4,9 @@ import json
 import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
+from threading import Event
 
 import anyio
 import httpx
@@ -25,6 +25,7 @@ from edgememory.stores import http
 from edgememory.stores.newer_wins import to_value
 from edgememory.stores.upstash import UpstashStore
 from edgememory.testing.examples import entry_at
+from tests.loopback import LoopbackServer, PostHandler, serving
 
 ANN, BOB = UserKey("faults", "ann"), UserKey("faults", "bob")
 TOKEN = "very-secret"
@@ -33,34 +34,22 @@ KEEP = 3600.0
 Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
-class FaultyServer(ThreadingHTTPServer):
+class FaultyServer(LoopbackServer):
     """Answers each request as *respond* says."""
 
-    daemon_threads = True
-    block_on_close = False
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.respond: Respond = answering(200, {"result": None})
         self.requests: list[tuple[list[str], dict[str, str]]] = []
         """Commands and headers."""
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(PostHandler):
     server: FaultyServer
 
-    def do_POST(self) -> None:
-        command = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append((command, {name.lower(): value for name, value in self.headers.items()}))
+    def post(self, body: bytes) -> None:
+        self.server.requests.append((json.loads(body), {name.lower(): value for name, value in self.headers.items()}))
         self.server.respond(self)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing."""
 
 
 def answering(status: int, document: object, **headers: str) -> Respond:
@@ -79,21 +68,9 @@ def _raw(status: int, body: bytes, *, says: int | None = None, **headers: str) -
     return respond
 
 
-@contextmanager
-def running(server: FaultyServer) -> Iterator[FaultyServer]:
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.fixture
 def server() -> Iterator[FaultyServer]:
-    with running(FaultyServer()) as server:
+    with serving(FaultyServer()) as server:
         yield server
 
 

@@ -74,7 +74,8 @@ def world_file(tmp_path: Path) -> Path:
 
 
 async def test_the_report_has_every_scenario_and_counts_every_word(world_file: Path) -> None:
-    console = Console(file=StringIO(), width=100)
+    screen = StringIO()
+    console = Console(file=screen, width=100)
     with shown_progress(console) as progress:
         plan = Plan(world=read_world(world_file), regions=("berlin",), scenarios=tuple(SCENARIOS), count=CALLS_EACH)
         report = assemble(plan, await run(plan, progress))
@@ -92,7 +93,7 @@ async def test_the_report_has_every_scenario_and_counts_every_word(world_file: P
     assert report.requests["background"]["geneva"] == 2
     assert report.timeline is not None
     show(report, console)
-    for shown in (console.file.getvalue(), render(report)):  # type: ignore[attr-defined]
+    for shown in (screen.getvalue(), render(report)):
         assert all(scenario in shown for scenario in SCENARIOS)
     assert "Berlin" in picture(report)
 

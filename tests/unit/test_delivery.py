@@ -11,7 +11,7 @@ import trio.testing
 
 from edgememory.background import Background
 from edgememory.changes import Change
-from edgememory.errors import StoreBlockedError, StoreRejectedError, StoreUnavailableError
+from edgememory.errors import StoreBlockedError, StoreError, StoreRejectedError, StoreUnavailableError
 from edgememory.models import Entry, UserKey
 from edgememory.outbox.backoff import FIRST, LONGEST, backoff
 from edgememory.outbox.delivery import Delivery, DeliveryPolicy, Settled
@@ -431,9 +431,12 @@ async def test_what_a_deletion_has_overtaken_is_dropped_and_counted(origin: Fake
 
 
 @pytest.mark.parametrize("operation", ["claim", "ack", "pending"])
-async def test_an_outbox_that_fails_is_asked_again(origin: FakeOrigin, outbox: FakeOutbox, operation: str) -> None:
+@pytest.mark.parametrize("error", [BROKEN, StoreRejectedError("unknown", store="outbox", operation="ack")], ids=repr)
+async def test_an_outbox_that_fails_is_asked_again_and_the_origin_has_refused_nothing(
+    origin: FakeOrigin, outbox: FakeOutbox, operation: str, error: StoreError
+) -> None:
     await outbox.append(ANNA, said("one"))
-    outbox.switch.fail(BROKEN, operation)
+    outbox.switch.fail(error, operation)
     async with delivering(outbox, origin) as running:
         running.delivery.wake()
         await anyio.sleep(600)
@@ -441,6 +444,7 @@ async def test_an_outbox_that_fails_is_asked_again(origin: FakeOrigin, outbox: F
         await running.until_empty()
     assert origin.texts(ANNA) == ["one"]
     assert (await outbox.depth()).dead == 0
+    assert not any(settled.refused for settled in running.settled)
     assert running.counters.changes_delivered == 1
 
 

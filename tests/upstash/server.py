@@ -3,11 +3,11 @@
 import json
 import socket
 from base64 import b64encode
-from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from typing import BinaryIO
+
+from tests.loopback import LoopbackServer, PostHandler, serving
 
 TOKEN = "upstash-token"
 
@@ -16,41 +16,22 @@ class RedisError(Exception):
     """An error as Redis words it, its code in front."""
 
 
-class UpstashServer(ThreadingHTTPServer):
+class UpstashServer(LoopbackServer):
     """One command a request, pipelines and transactions, for the bearer of `TOKEN`."""
 
-    daemon_threads = True
-    block_on_close = False  # clients keep their connections
-
     def __init__(self, redis_port: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.redis_port = redis_port
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+
+def upstash_server(redis_port: int) -> AbstractContextManager[UpstashServer]:
+    return serving(UpstashServer(redis_port))
 
 
-@contextmanager
-def upstash_server(redis_port: int) -> Generator[UpstashServer]:
-    server = UpstashServer(redis_port)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(PostHandler):
     server: UpstashServer
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+    def post(self, body: bytes) -> None:
         if self.headers["Authorization"] == f"Bearer {TOKEN}":
             self._serve(json.loads(body))
         else:
@@ -103,9 +84,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing."""
 
 
 def _reply(redis: BinaryIO) -> object:

@@ -150,9 +150,11 @@ class Delivery:
             if self._failures.get(claim.user, 0) >= FAILURES_OF_A_BATCH:
                 return await self._one_by_one(claim, changes)
             try:
-                await self._commit(claim, changes)
-            except StoreRejectedError:
-                return await self._one_by_one(claim, changes)
+                try:
+                    committed = await self._ask_origin(claim.user, changes)
+                except StoreRejectedError:
+                    return await self._one_by_one(claim, changes)
+                await self._settle(claim, changes, committed)
             except EdgeMemoryError as error:
                 self._failed(claim.user, error)
                 return changes
@@ -172,8 +174,7 @@ class Delivery:
                 rest.append(change)
         return rest
 
-    async def _commit(self, claim: Claim, changes: Sequence[Change]) -> None:
-        committed = await self._ask_origin(claim.user, changes)
+    async def _settle(self, claim: Claim, changes: Sequence[Change], committed: Committed) -> None:
         ids = {change.id for change in changes}
         refused = {refusal.id for refusal in committed.refused}
         # First of all: a session must not lay what was refused over the new entry and show that to the region, and who
@@ -192,7 +193,7 @@ class Delivery:
 
     async def _commit_or_bury(self, claim: Claim, change: Change) -> None:
         try:
-            await self._commit(claim, (change,))
+            committed = await self._ask_origin(claim.user, (change,))
         except StoreRejectedError as error:
             settled = Settled(claim.user, (), (Refused(change.id, str(error)),))
             self._on_settled(settled)
@@ -201,6 +202,8 @@ class Delivery:
             await self._outbox.reject(claim, (change.id,), str(error))
             self._counters.changes_rejected += 1
             self._succeeded(settled)
+        else:
+            await self._settle(claim, (change,), committed)
 
     async def _raise_version(self, claim: Claim, refused: Change) -> None:
         """Offer an entry that is newer than any that shows *refused*: no cache may go on showing it."""

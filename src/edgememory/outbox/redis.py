@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from secrets import token_urlsafe
 from time import time
 from typing import TYPE_CHECKING, cast
@@ -32,6 +33,8 @@ _SILENT = (
 )
 
 _USER = msgspec.json.Decoder(tuple[str, str])
+_FOREIGN = "surrogateescape"
+"""Ids are text. What somebody else has put there must be found again to be thrown out, whatever its bytes."""
 
 
 class RedisOutbox:
@@ -83,7 +86,7 @@ class RedisOutbox:
         now, token = self._now(), token_urlsafe(12)
         arguments = (now, lease, now + lease, token, CLAIM_CHANGES, CLAIM_BYTES)
         rows = cast(list[bytes], await self._of(user, "claim", LEASE, *arguments))
-        changes, unreadable = portion((id.decode(errors="replace"), body) for id, body in _pairs(rows))
+        changes, unreadable = portion((id.decode(errors=_FOREIGN), body) for id, body in _pairs(rows))
         claim = Claim(user, changes, token)
         if unreadable:
             await self.reject(claim, unreadable, UNREADABLE)
@@ -99,7 +102,8 @@ class RedisOutbox:
         self, operation: str, script: Script, claim: Claim, ids: Sequence[str], outcome: int | str
     ) -> None:
         carried = [change.id for change in claim.changes]
-        arguments = (self._now(), claim.token, outcome, len(carried), *carried, *ids)
+        settled = (id.encode(errors=_FOREIGN) for id in ids)
+        arguments = (self._now(), claim.token, outcome, len(carried), *carried, *settled)
         await self._of(claim.user, operation, script, *arguments)
 
     async def depth(self) -> Depth:
@@ -186,7 +190,7 @@ def unfit(settings: Mapping[str, str] | None, *, assume_durable: bool) -> str | 
 
 def _pending(answer: object) -> Pending:
     floor, rows = cast("tuple[bytes, list[bytes]]", answer)
-    changes = (decode(id.decode(errors="replace"), body) for id, body in sorted(_pairs(rows)))
+    changes = (decode(id.decode(errors=_FOREIGN), body) for id, body in sorted(_pairs(rows)))
     return Pending(tuple(change for change in changes if change is not None), int(floor))
 
 
@@ -196,9 +200,16 @@ def _pairs(rows: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 def _dead_letter(letter: bytes) -> DeadLetter:
     head, _, rest = letter.partition(b"\n")
-    at, id, user, error = head.split(b" ")
-    name, why, body = rest[: int(user)], rest[int(user) : int(user) + int(error)], rest[int(user) + int(error) :]
-    return DeadLetter(user=UserKey(*_USER.decode(name)), id=id.decode(), body=body, error=why.decode(), at=float(at))
+    at, *sizes = head.split(b" ")
+    ends = tuple(accumulate(map(int, sizes)))
+    user, id, error, body = (rest[start:end] for start, end in pairwise((0, *ends, len(rest))))
+    return DeadLetter(
+        user=UserKey(*_USER.decode(user)),
+        id=id.decode(errors="replace"),
+        body=body,
+        error=error.decode(),
+        at=float(at),
+    )
 
 
 if TYPE_CHECKING:

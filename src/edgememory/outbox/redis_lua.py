@@ -157,14 +157,14 @@ for place = 6 + carried, #ARGV do
   local body = redis.call('HGET', changes, id)
   if body then
     remove(id)
-    redis.call('LPUSH', dead, table.concat({now, id, #user, #why}, ' ') .. '\\n' .. user .. why .. body)
+    redis.call('LPUSH', dead, table.concat({now, #user, #id, #why}, ' ') .. '\\n' .. user .. id .. why .. body)
   end
 end
 settle(now, token, 6, 5 + carried)
 """
 )
-"""ARGV: as ACK, with the error in the version's place. A dead letter is a line of its time, its id and the lengths of
-what comes next: user, error and body."""
+"""ARGV: as ACK, with the error in the version's place. A dead letter is a line of its time and of the lengths of what
+comes next, user, id and error; then these, and the body."""
 
 DEPTH = script(
     """

@@ -71,6 +71,7 @@ class RedisClient:
             raise ConfigError("the Redis client has decode_responses=True, but what is stored is bytes")
 
     async def execute(self, *command: str | bytes | int | float) -> object:
+        # redis-py has types for its named commands, not for the one that runs any.
         return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     async def run(self, script: Script, *arguments: str | bytes | int | float) -> object:
