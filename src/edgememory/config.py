@@ -75,7 +75,19 @@ class UpstashCacheConfig(
     region: _Name | None = None
 
 
-CacheConfig = RedisCacheConfig | UpstashCacheConfig
+class WorkersCacheConfig(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="workers"
+):
+    """`[[caches]]` of `type = "workers"`: Workers KV, by the Worker that `edgememory cloudflare deploy` puts there."""
+
+    url: _HttpUrl
+    token: _Name
+    name: _Name = "workers"
+    timeout: _Seconds = 0.05
+    region: _Name | None = None
+
+
+CacheConfig = RedisCacheConfig | UpstashCacheConfig | WorkersCacheConfig
 """`[[caches]]`: a cache of a region, nearest first."""
 
 
@@ -95,7 +107,17 @@ class RedisOutboxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Says that the server keeps what it was told, where it does not say so itself."""
 
 
-OutboxConfig = FileOutboxConfig | RedisOutboxConfig
+class WorkersOutboxConfig(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="workers"
+):
+    """`[outbox]` of `type = "workers"`: changes wait in the Durable Objects of the Worker, one a user."""
+
+    url: _HttpUrl
+    token: _Name
+    """One that may write."""
+
+
+OutboxConfig = FileOutboxConfig | RedisOutboxConfig | WorkersOutboxConfig
 """`[outbox]`: where changes wait until the origin has them."""
 
 
@@ -109,7 +131,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     replica: ReplicaConfig | None = None
     policy: Policy = Policy()
     key_secret: _Secret | None = None
-    """Hides user ids in the keys of caches that are reached over HTTP. The same for all agents."""
+    """Hides user ids in the keys of what is reached over HTTP. The same for all agents."""
     plain_keys: bool = False
     """Says that user ids may stand there."""
 
@@ -145,8 +167,9 @@ def _parsed(path: str | os.PathLike[str]) -> dict[str, object]:
 def config_from_env() -> Config:
     """Read `EDGEMEMORY_ORIGIN_DSN`, the outbox's variables and, if set, `EDGEMEMORY_REDIS_URL`, `EDGEMEMORY_NAMESPACE`.
 
-    The outbox is a Redis where `EDGEMEMORY_OUTBOX_URL` is set (with `_OUTBOX_ASSUME_DURABLE`), else a file
-    (`EDGEMEMORY_OUTBOX_PATH`, `_OUTBOX_DURABLE_DISK`).
+    The outbox is a Redis where `EDGEMEMORY_OUTBOX_URL` is set (with `_OUTBOX_ASSUME_DURABLE`), or a file
+    (`EDGEMEMORY_OUTBOX_PATH`, `_OUTBOX_DURABLE_DISK`). `EDGEMEMORY_WORKERS_URL`, with `_WORKERS_TOKEN` and
+    `EDGEMEMORY_KEY_SECRET`, is a cache, and the outbox if there is neither.
 
     Raises:
         ConfigError: names the variable, and says what it must be.
@@ -157,8 +180,13 @@ def config_from_env() -> Config:
         "outbox": _outbox_from(environment),
         "namespace": environment.get("EDGEMEMORY_NAMESPACE", "default"),
     }
+    caches: list[dict[str, object]] = []
     if url := environment.get("EDGEMEMORY_REDIS_URL"):
-        raw["caches"] = [{"type": "redis", "url": url}]
+        caches.append({"type": "redis", "url": url})
+    if workers := _workers_from(environment):
+        caches.append(workers)
+        raw["key_secret"] = _variable("EDGEMEMORY_KEY_SECRET", environment, _KEY_SECRET)
+    raw["caches"] = caches
     try:
         return _checked(raw, None, environment, where="the environment")
     except ConfigError as error:
@@ -169,13 +197,25 @@ def _outbox_from(environment: Mapping[str, str]) -> dict[str, object]:
     if url := environment.get("EDGEMEMORY_OUTBOX_URL"):
         assumed = environment.get("EDGEMEMORY_OUTBOX_ASSUME_DURABLE", "false")
         return {"type": "redis", "url": url, "assume_durable": assumed}
-    path = _variable(
-        "EDGEMEMORY_OUTBOX_PATH", environment, "a file on a disk that lasts; or set EDGEMEMORY_OUTBOX_URL, to a Redis"
-    )
+    if not environment.get("EDGEMEMORY_OUTBOX_PATH") and (workers := _workers_from(environment)):
+        return workers
+    path = _variable("EDGEMEMORY_OUTBOX_PATH", environment, _OUTBOX_PATH)
     return {"type": "file", "path": path, "durable_disk": environment.get("EDGEMEMORY_OUTBOX_DURABLE_DISK", "false")}
 
 
+def _workers_from(environment: Mapping[str, str]) -> dict[str, object] | None:
+    if url := environment.get("EDGEMEMORY_WORKERS_URL"):
+        token = _variable("EDGEMEMORY_WORKERS_TOKEN", environment, "a token of the Worker, which may write")
+        return {"type": "workers", "url": url, "token": token}
+    return None
+
+
+_OUTBOX_PATH = (
+    "a file on a disk that lasts; or set EDGEMEMORY_OUTBOX_URL, to a Redis, or EDGEMEMORY_WORKERS_URL, to the Worker"
+)
+_KEY_SECRET = "16 random characters or more, the same for all agents: they hide user ids in keys"
 _VARIABLES = {
+    "`$.key_secret`": "EDGEMEMORY_KEY_SECRET",
     "`$.outbox.url`": "EDGEMEMORY_OUTBOX_URL",
     "`$.outbox.assume_durable`": "EDGEMEMORY_OUTBOX_ASSUME_DURABLE",
     "`$.origin.dsn`": "EDGEMEMORY_ORIGIN_DSN",
@@ -212,16 +252,25 @@ def _checked(raw: object, region: str | None, environment: Mapping[str, str], *,
 
 
 def _check_keys(config: Config, *, where: str) -> None:
-    if not any(isinstance(cache, UpstashCacheConfig) for cache in config.caches):
+    parts = [*config.caches, config.outbox]
+    over_http = [
+        part for part in parts if isinstance(part, UpstashCacheConfig | WorkersCacheConfig | WorkersOutboxConfig)
+    ]
+    if not over_http:
         return
     if config.plain_keys and config.key_secret is not None:
         raise ConfigError(f"{where}: key_secret hides user ids and plain_keys shows them: set one of the two")
     if not config.plain_keys and config.key_secret is None:
         raise ConfigError(
-            f"{where}: key_secret is not set: the keys of a cache of type upstash show in dashboards and logs.\n"
+            f"{where}: key_secret is not set: keys of type {type_of(over_http[0])} show in dashboards and logs.\n"
             "  Set it to 16 random characters or more, the same for all agents, and keep it (another makes all cold);\n"
             "  or set plain_keys = true, if user ids may be seen there."
         )
+
+
+def type_of(part: CacheConfig | OutboxConfig) -> str:
+    """Return the `type` of a table."""
+    return str(part.__struct_config__.tag)
 
 
 def _check_names(table: str, names: Sequence[str], *, where: str) -> None:
@@ -238,7 +287,7 @@ def _converted(raw: object, kind: type[_S], *, where: str) -> _S:
 
 
 _TYPE = re.compile(r"`\$\.(outbox|caches)\S*\.type`$")
-_TYPES = {"outbox": "file or redis", "caches": "redis or upstash"}
+_TYPES = {"outbox": "file, redis or workers", "caches": "redis, upstash or workers"}
 
 
 def _of_region(

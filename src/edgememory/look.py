@@ -51,7 +51,7 @@ async def look(runtime: Runtime, user: UserKey, *, at_least: int = 0, timeout: f
             _log.warning("memory is read without what may wait in the outbox: %s", error)
     at_least = max(at_least, pending.floor)
     left = max(0.0, started + timeout - anyio.current_time())
-    read = await runtime.tiered.read(user, at_least=at_least, timeout=left)
+    read = await runtime.tiered.read(user, at_least=at_least, timeout=left, beside=pending.beside)
     if read.status != "fresh" or read.age > REFRESH_AGE:
         runtime.tiered.refresh(user)
     if not known:

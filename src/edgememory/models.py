@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from edgememory.changes import Change
 
@@ -144,6 +144,10 @@ class Committed(Struct, frozen=True):
     refused: tuple[Refused, ...] = ()
 
 
+Beside = Entry | UnsetType | None
+"""What the cache beside an outbox holds, where one request asks for both (`Tier.beside_outbox`); unset elsewhere."""
+
+
 class Pending(Struct, frozen=True):
     """What an outbox holds of one user."""
 
@@ -151,6 +155,7 @@ class Pending(Struct, frozen=True):
     """In the order of their ids."""
     floor: int = 0
     """The least version that the user's next read must show."""
+    beside: Beside = UNSET
 
 
 class Claim(Struct, frozen=True):

@@ -16,6 +16,8 @@ from edgememory.config import (
     RedisOutboxConfig,
     ReplicaConfig,
     UpstashCacheConfig,
+    WorkersCacheConfig,
+    WorkersOutboxConfig,
 )
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.store import CacheStore, OriginStore, Outbox, ReplicaStore
@@ -25,6 +27,7 @@ from edgememory.tier import CacheTier, OriginTier, ReplicaTier, Tier
 if TYPE_CHECKING:
     from edgememory.outbox.file import FileOutbox
     from edgememory.outbox.redis import RedisOutbox
+    from edgememory.outbox.workers import WorkersOutbox
 
 ORIGIN_TIMEOUT = 2.0
 """Seconds. A first request may have to connect, which takes seven round trips: 1.1 s over a link of 150 ms."""
@@ -82,24 +85,28 @@ def configured(config: Config) -> Assemble:
         return Parts(
             origin=Tier(name="origin", store=origin, timeout=config.origin.timeout),
             caches=_caches(config),
-            outbox=configured_outbox(config.outbox),
+            outbox=configured_outbox(config),
             replica=None if config.replica is None else _replica(config.replica),
         )
 
     return assemble
 
 
-def configured_outbox(config: OutboxConfig) -> "FileOutbox | RedisOutbox":
+def configured_outbox(config: Config) -> "FileOutbox | RedisOutbox | WorkersOutbox":
     """Make the outbox that a configuration describes; it opens nothing before it is used."""
-    match config:
+    match outbox := config.outbox:
         case FileOutboxConfig():
             from edgememory.outbox.file import FileOutbox
 
-            return FileOutbox(config.path)
+            return FileOutbox(outbox.path)
         case RedisOutboxConfig():
             from edgememory.outbox.redis import RedisOutbox
 
-            return RedisOutbox(config.url, assume_durable=config.assume_durable)
+            return RedisOutbox(outbox.url, assume_durable=outbox.assume_durable)
+        case WorkersOutboxConfig():
+            from edgememory.outbox.workers import WorkersOutbox
+
+            return WorkersOutbox(outbox.url, outbox.token, key_secret=config.key_secret)
 
 
 def _replica(config: ReplicaConfig) -> ReplicaTier:
@@ -115,8 +122,23 @@ def _replica(config: ReplicaConfig) -> ReplicaTier:
 
 def _caches(config: Config) -> Sequence[CacheTier]:
     return [
-        Tier(name=cache.name, store=_cache(cache, config.key_secret), timeout=cache.timeout) for cache in config.caches
+        Tier(
+            name=cache.name,
+            store=_cache(cache, config.key_secret),
+            timeout=cache.timeout,
+            beside_outbox=_is_beside(config.outbox, cache),
+        )
+        for cache in config.caches
     ]
+
+
+def _is_beside(outbox: OutboxConfig, cache: CacheConfig) -> bool:
+    """Say whether both are in the same Durable Objects."""
+    return (
+        isinstance(outbox, WorkersOutboxConfig)
+        and isinstance(cache, WorkersCacheConfig)
+        and outbox.url.rstrip("/") == cache.url.rstrip("/")
+    )
 
 
 def _cache(config: CacheConfig, key_secret: str | None) -> CacheStore:
@@ -129,3 +151,7 @@ def _cache(config: CacheConfig, key_secret: str | None) -> CacheStore:
             from edgememory.stores.upstash import UpstashStore
 
             return UpstashStore(config.url, config.token, key_secret=key_secret)
+        case WorkersCacheConfig():
+            from edgememory.stores.workers_kv import WorkersKVStore
+
+            return WorkersKVStore(config.url, config.token, key_secret=key_secret)

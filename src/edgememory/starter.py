@@ -10,8 +10,8 @@ from msgspec import Struct
 from edgememory.errors import ConfigError, InvalidInputError
 from edgememory.limits import LIMITS, check_text
 
-CacheKind = Literal["redis", "upstash", "none"]
-OutboxKind = Literal["file", "redis"]
+CacheKind = Literal["redis", "upstash", "workers", "none"]
+OutboxKind = Literal["file", "redis", "workers"]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -46,6 +46,14 @@ pooler = false
 """,
     [("DATABASE_URL", "postgresql://agent:password@geneva.example/edgememory", "the Postgres primary")],
 )
+_WORKER = [
+    ("EDGEMEMORY_WORKERS_URL", "https://edgememory.your-name.workers.dev", "`edgememory cloudflare deploy` prints it"),
+    ("EDGEMEMORY_WORKERS_TOKEN", "copy-it-from-there", "beside it"),
+]
+_KEY_SECRET = _Part(
+    '# Hides user ids in the keys.\nkey_secret = { env = "EDGEMEMORY_KEY_SECRET" }\n',
+    [("EDGEMEMORY_KEY_SECRET", "change-me-" + 32 * "0", "openssl rand -hex 16: the same for all agents")],
+)
 _CACHES: dict[CacheKind, _Part] = {
     "redis": _Part(
         """\
@@ -79,8 +87,21 @@ timeout = 0.05
                 "in the console, under REST API",
             ),
             ("UPSTASH_REDIS_REST_TOKEN", "copy-it-from-there", "beside it"),
-            ("EDGEMEMORY_KEY_SECRET", "change-me-" + 32 * "0", "openssl rand -hex 16: the same for all agents"),
         ],
+    ),
+    "workers": _Part(
+        """\
+# Workers KV, by the Worker that `edgememory cloudflare deploy` puts there: one address, near everybody.
+[[caches]]
+type = "workers"
+url = { env = "EDGEMEMORY_WORKERS_URL" }
+token = { env = "EDGEMEMORY_WORKERS_TOKEN" }
+# In logs and receipts.
+name = "workers"
+# Seconds for one request, after which the next tier is asked.
+timeout = 0.05
+""",
+        _WORKER,
     ),
     "none": _Part(
         """\
@@ -115,6 +136,16 @@ assume_durable = false
                 "appendonly yes, appendfsync always, maxmemory-policy noeviction",
             )
         ],
+    ),
+    "workers": _Part(
+        """\
+# Where changes wait until the origin has them: in the Worker's Durable Objects, one a user.
+[outbox]
+type = "workers"
+url = { env = "EDGEMEMORY_WORKERS_URL" }
+token = { env = "EDGEMEMORY_WORKERS_TOKEN" }
+""",
+        _WORKER,
     ),
 }
 _POLICY = _Part(
@@ -156,18 +187,20 @@ def configuration(answers: Answers) -> str:
     except InvalidInputError as error:
         raise ConfigError(str(error)) from error
     head = f"# Separates applications that share a database.\nnamespace = {json.dumps(answers.namespace)}\n"
-    if answers.cache == "upstash":
-        head += '# Hides user ids in the keys of the cache.\nkey_secret = { env = "EDGEMEMORY_KEY_SECRET" }\n'
-    return "\n".join((head, *(part.text for part in _parts(answers))))
+    top, *tables = (part.text for part in _parts(answers))
+    return "\n".join((head + top, *tables))
 
 
 def environment(answers: Answers) -> str:
     """Return `.env.example`: what the configuration takes from the environment."""
-    rows = [row for part in _parts(answers) for row in part.variables]
+    rows = dict.fromkeys(row for part in _parts(answers) for row in part.variables)
     return "".join(f"# {meaning}\n{name}={example}\n" for name, example, meaning in rows)
 
 
 def _parts(answers: Answers) -> Iterator[_Part]:
+    """Yield what stands above the tables, and them."""
+    is_over_http = answers.cache in ("upstash", "workers") or answers.outbox == "workers"
+    yield _KEY_SECRET if is_over_http else _Part("")
     yield _ORIGIN
     yield _CACHES[answers.cache]
     if answers.replicas:

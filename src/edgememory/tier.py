@@ -46,6 +46,8 @@ class Tier(Generic[S]):
     breaker: Breaker = field(default_factory=Breaker)
     counters: TierCounters = field(default_factory=TierCounters)
     monotonic: Callable[[], float] = time.monotonic
+    beside_outbox: bool = False
+    """Whether the outbox brings this cache's entry along (`Pending.entry`), so that it need not be asked."""
     answered: bool = False
     """Whether it has answered before, or was warmed: then it is connected, and has no more than its timeout."""
 

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 
 import anyio
+from msgspec import UNSET
 
 from edgememory.background import Background
 from edgememory.errors import StoreError
 from edgememory.floors import Floors
 from edgememory.freshness import Policy, Verdict, decide, fresh_for
-from edgememory.models import Entry, Snapshot, UserKey
+from edgememory.models import Beside, Entry, Snapshot, UserKey
 from edgememory.single_flight import Flight, SingleFlight
 from edgememory.stores.memory import InMemoryStore
 from edgememory.telemetry import Counters
@@ -90,11 +91,18 @@ class TieredStore:
         """A copy of the origin nearby, if there is one."""
         return self._tiers.replica
 
-    async def read(self, user: UserKey, at_least: int = 0, timeout: float = math.inf) -> Read:
+    async def read(
+        self,
+        user: UserKey,
+        at_least: int = 0,
+        timeout: float = math.inf,
+        beside: Beside = UNSET,
+    ) -> Read:
         """Return the user's memory, no older than the policy allows, or degraded. Never raises for an outage.
 
         A fresh hit in process memory makes no task, takes no lock and awaits nothing. After *timeout* seconds the
-        best that is known by then is returned, and the load goes on in the background.
+        best that is known by then is returned, and the load goes on in the background. *beside* is what the outbox has
+        brought along of the cache beside it.
         """
         # The hot path, counted in hundredths of a microsecond: keyword-only defaults alone would cost it a tenth.
         held = self._find(user)
@@ -104,13 +112,13 @@ class TieredStore:
                 self._touch(user)
                 self._counters.reads_fresh += 1
                 return Read(held.entry, "fresh", NEAR, now - held.true_at)
-        read = await self._walked(user, max(at_least, self._floors.of(user).version), timeout)
+        read = await self._walked(user, max(at_least, self._floors.of(user).version), timeout, beside)
         self._count(read.status)
         if read.status != "degraded":
             self._floors.raise_to(user, read.snapshot)
         return read
 
-    async def _walked(self, user: UserKey, at_least: int, timeout: float) -> Read:
+    async def _walked(self, user: UserKey, at_least: int, timeout: float, beside: Beside) -> Read:
         def suits(read: Read | None) -> bool:
             if read is None or read.final or read.status == "degraded":
                 return True
@@ -121,15 +129,15 @@ class TieredStore:
             flight = self._reads.running(user)
             own = flight is None or (flight.landed and not (_looks_for_better(flight) and suits(flight.best)))
             if flight is None or own:
-                flight = self._reads.start(user, lambda flight: self._load(flight, user, at_least))
+                flight = self._reads.start(user, lambda flight: self._load(flight, user, at_least, beside))
             landed = await flight.wait(deadline)
             if own or not landed or suits(flight.best):
                 return self._newest(user, flight.best or NOTHING, at_least)
 
-    async def _load(self, flight: Flight[Read], user: UserKey, at_least: int) -> None:
+    async def _load(self, flight: Flight[Read], user: UserKey, at_least: int, beside: Beside) -> None:
         held = self._near.peek(user)
         erased_at = self._floors.of(user).erased_at
-        walk = Walk(flight, self._tiers, user, at_least=at_least, erased_at=erased_at, hold=self.hold)
+        walk = Walk(flight, self._tiers, user, at_least=at_least, erased_at=erased_at, beside=beside, hold=self.hold)
         if await walk.load(None if held is None else held.entry) == "stale":
             self.refresh(user)
 

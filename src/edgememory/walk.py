@@ -6,11 +6,11 @@ from typing import Literal, assert_never
 
 import anyio
 from anyio import CancelScope
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from edgememory.errors import StoreError
 from edgememory.freshness import Policy, Verdict, decide, keep_for, newer
-from edgememory.models import Entry, Snapshot, UserKey
+from edgememory.models import Beside, Entry, Snapshot, UserKey
 from edgememory.single_flight import Flight
 from edgememory.telemetry import Counters
 from edgememory.tier import CacheTier, OriginTier, ReplicaTier
@@ -114,14 +114,26 @@ class Walk:
     """What one walk has found so far, and which caches it found lacking."""
 
     def __init__(
-        self, flight: Flight[Read], tiers: Tiers, user: UserKey, *, at_least: int, erased_at: int, hold: Hold
+        self,
+        flight: Flight[Read],
+        tiers: Tiers,
+        user: UserKey,
+        *,
+        at_least: int,
+        erased_at: int,
+        beside: Beside,
+        hold: Hold,
     ) -> None:
-        """`hold` is called with each entry that may be served. What is below *erased_at* is not even a last resort."""
+        """`hold` is called with each entry that may be served. What is below *erased_at* is not even a last resort.
+
+        *beside* is what the cache beside the outbox has just said, if it has.
+        """
         self._flight = flight
         self._tiers = tiers
         self._user = user
         self._at_least = at_least
         self._erased_at = erased_at
+        self._beside = beside
         self._hold = hold
         self._candidate: _Found | None = None
         """The newest that answers."""
@@ -165,10 +177,13 @@ class Walk:
         self._flight.land(self._read("stale"))
 
     async def _ask_cache(self, tier: CacheTier) -> Verdict | None:
-        try:
-            entry = await tier.get(self._user, at_least=self._at_least)
-        except StoreError:
-            return None
+        if tier.beside_outbox and self._beside is not UNSET:
+            entry = self._beside
+        else:
+            try:
+                entry = await tier.get(self._user, at_least=self._at_least)
+            except StoreError:
+                return None
         verdict = None if entry is None else self._judge(_Found(entry, tier.name))
         if verdict is not Verdict.FRESH:
             self._lacking.append(tier)

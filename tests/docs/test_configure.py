@@ -20,6 +20,7 @@ from edgememory.config import (
     RedisOutboxConfig,
     ReplicaConfig,
     ReplicaServerConfig,
+    WorkersOutboxConfig,
     config_from_env,
     read_config,
 )
@@ -90,7 +91,7 @@ def test_the_agent_must_know_its_region(file: Path, monkeypatch: pytest.MonkeyPa
 def test_the_variables_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     table = (ROOT / PAGE).read_text(encoding="utf-8").split("## Without a file")[1].split("\n## ")[0]
     variables = re.findall(r"^\| `(EDGEMEMORY_\w+)`", table, re.MULTILINE)
-    scheme = {"EDGEMEMORY_ORIGIN_DSN": "postgres://"}
+    scheme = {"EDGEMEMORY_ORIGIN_DSN": "postgres://", "EDGEMEMORY_WORKERS_URL": "https://"}
     for variable in variables:
         prefix = scheme.get(variable, "redis://" if variable.endswith("URL") else "")
         value = "true" if "DURABLE" in variable else prefix + variable.lower()
@@ -100,7 +101,11 @@ def test_the_variables_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch) ->
     assert config.outbox == RedisOutboxConfig(url="redis://edgememory_outbox_url", assume_durable=True)
     monkeypatch.delenv("EDGEMEMORY_OUTBOX_URL")
     assert config_from_env().outbox == FileOutboxConfig(path="edgememory_outbox_path", durable_disk=True)
-    assert [cache.url for cache in config.caches] == ["redis://edgememory_redis_url"]
+    monkeypatch.delenv("EDGEMEMORY_OUTBOX_PATH")
+    assert config_from_env().outbox == WorkersOutboxConfig(
+        url="https://edgememory_workers_url", token="edgememory_workers_token"
+    )
+    assert [cache.url for cache in config.caches] == ["redis://edgememory_redis_url", "https://edgememory_workers_url"]
     assert config.namespace == "edgememory_namespace"
 
 

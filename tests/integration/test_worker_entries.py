@@ -188,3 +188,17 @@ def test_a_tombstone_is_in_kv_before_its_answer(worker: WorkerServer, client: ht
         assert put(client, key, f"tombstone {version}", f"{version}.0.0", tombstone=True).status_code == 204
         assert worker.in_kv(key) == f"tombstone {version}"
     assert are_apart(worker.kv_writes(key))
+
+
+def test_what_only_confirms_is_shown_at_once_and_written_to_kv_once_a_day(worker: WorkerServer) -> None:
+    key, day = new_key(), 86_400_000_000
+    with caller(worker) as client:
+        for order in ("5.0.1000", f"5.0.{day}", f"5.0.{day + 999}"):
+            assert put(client, key, order, order).status_code == 204
+            worker.ring(key)
+            assert client.get(path(key)).text == order
+        assert [write["order"] for write in worker.kv_writes(key)] == ["5.0.1000"]
+        for order in (f"5.0.{day + 1000}", f"5.7.{day + 1001}", f"6.0.{day + 1001}"):
+            put(client, key, order, order)
+            worker.ring(key)
+            assert worker.in_kv(key) == order

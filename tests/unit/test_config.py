@@ -15,9 +15,12 @@ from edgememory.config import (
     ReplicaConfig,
     ReplicaServerConfig,
     UpstashCacheConfig,
+    WorkersCacheConfig,
+    WorkersOutboxConfig,
     config_from_env,
     read_config,
 )
+from edgememory.parts import _caches
 
 MINIMAL = """
 [origin]
@@ -41,6 +44,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "EDGEMEMORY_OUTBOX_URL",
         "EDGEMEMORY_OUTBOX_ASSUME_DURABLE",
         "EDGEMEMORY_REDIS_URL",
+        "EDGEMEMORY_WORKERS_URL",
+        "EDGEMEMORY_WORKERS_TOKEN",
+        "EDGEMEMORY_KEY_SECRET",
         "EDGEMEMORY_NAMESPACE",
         "EDGEMEMORY_REGION",
         "FLY_REGION",
@@ -122,6 +128,35 @@ def test_a_value_may_come_from_the_environment(write: Write, monkeypatch: pytest
     assert (origin.dsn, origin.max_connections) == ("postgres://secret@geneva/memory", 7)
 
 
+def test_the_worker_is_cache_and_outbox_and_its_entries_come_with_what_waits(write: Write) -> None:
+    worker = 'type = "workers"\nurl = "https://edge"\ntoken = "t"\n'
+    text = f'key_secret = "0123456789abcdef"\n{MINIMAL.partition("[outbox]")[0]}[outbox]\n{worker}[[caches]]\n{worker}'
+    elsewhere = f'[[caches]]\n{worker.replace("edge", "elsewhere")}name = "elsewhere"\n'
+    config = read_config(write(text + elsewhere))
+    assert config.outbox == WorkersOutboxConfig(url="https://edge", token="t")
+    assert config.caches[0] == WorkersCacheConfig(url="https://edge", token="t")
+    assert [tier.beside_outbox for tier in _caches(config)] == [True, False]
+
+
+def test_the_worker_of_the_environment_is_the_outbox_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEMEMORY_ORIGIN_DSN", "postgres://agent@geneva/memory")
+    monkeypatch.setenv("EDGEMEMORY_WORKERS_URL", "https://edge")
+    with pytest.raises(ConfigError, match="EDGEMEMORY_WORKERS_TOKEN"):
+        config_from_env()
+    monkeypatch.setenv("EDGEMEMORY_WORKERS_TOKEN", "t")
+    with pytest.raises(ConfigError, match="EDGEMEMORY_KEY_SECRET"):
+        config_from_env()
+    monkeypatch.setenv("EDGEMEMORY_KEY_SECRET", "short")
+    with pytest.raises(ConfigError, match="EDGEMEMORY_KEY_SECRET"):
+        config_from_env()
+    monkeypatch.setenv("EDGEMEMORY_KEY_SECRET", "0123456789abcdef")
+    config = config_from_env()
+    assert config.caches == (WorkersCacheConfig(url="https://edge", token="t"),)
+    assert config.outbox == WorkersOutboxConfig(url="https://edge", token="t")
+    monkeypatch.setenv("EDGEMEMORY_OUTBOX_URL", "redis://outbox")
+    assert config_from_env().outbox == RedisOutboxConfig(url="redis://outbox")
+
+
 MISTAKES = {
     "an empty file": ("", ["origin"]),
     "no TOML": ("[origin", ["edgememory.toml", "TOML"]),
@@ -129,10 +164,10 @@ MISTAKES = {
     "a value left out": (MINIMAL.replace('dsn = "postgres://agent@geneva/memory"', ""), ["dsn", "$.origin"]),
     "an unknown key": (MINIMAL + "durable = true", ["durable", "$.outbox"]),
     "an unknown section": (MINIMAL + "[polcy]", ["polcy"]),
-    "an unknown kind of outbox": (MINIMAL.replace('"file"', '"disk"'), ["$.outbox.type", "file or redis"]),
+    "an unknown kind of outbox": (MINIMAL.replace('"file"', '"disk"'), ["$.outbox.type", "file, redis or workers"]),
     "an unknown kind of cache": (
         MINIMAL + '[[caches]]\ntype = "disk"\nurl = "redis://edge"',
-        ["$.caches[0].type", "redis or upstash"],
+        ["$.caches[0].type", "redis, upstash or workers"],
     ),
     "no postgres": (MINIMAL.replace("postgres://", "mysql://"), ["$.origin.dsn", "postgres"]),
     "no redis for the outbox": (
@@ -162,6 +197,14 @@ MISTAKES = {
     "upstash with keys that show": (
         MINIMAL + '[[caches]]\ntype = "upstash"\nurl = "https://edge"\ntoken = "t"',
         ["key_secret", "plain_keys"],
+    ),
+    "no worker": (
+        MINIMAL + '[[caches]]\ntype = "workers"\nurl = "redis://edge"\ntoken = "t"',
+        ["$.caches[0].url", "https"],
+    ),
+    "a worker with keys that show": (
+        MINIMAL.partition("[outbox]")[0] + '[outbox]\ntype = "workers"\nurl = "https://edge"\ntoken = "t"',
+        ["key_secret", "plain_keys", "type workers"],
     ),
     "a short secret": ('key_secret = "short"' + MINIMAL, ["$.key_secret", "length >= 16"]),
     "a secret for keys that may show": (

@@ -17,12 +17,19 @@ from edgememory.config import (
     RedisCacheConfig,
     RedisOutboxConfig,
     UpstashCacheConfig,
+    WorkersCacheConfig,
+    WorkersOutboxConfig,
     read_config,
 )
 from edgememory.starter import Answers, CacheKind, OutboxKind, configuration, environment, parse_replicas
 
-CACHES: Mapping[CacheKind, list[type]] = {"redis": [RedisCacheConfig], "upstash": [UpstashCacheConfig], "none": []}
-OUTBOXES: tuple[OutboxKind, ...] = ("file", "redis")
+CACHES: Mapping[CacheKind, list[type]] = {
+    "redis": [RedisCacheConfig],
+    "upstash": [UpstashCacheConfig],
+    "workers": [WorkersCacheConfig],
+    "none": [],
+}
+OUTBOXES: tuple[OutboxKind, ...] = ("file", "redis", "workers")
 REPLICAS = ((), ("us-east", "ap_south"))
 
 
@@ -46,7 +53,9 @@ def test_every_answer_makes_a_configuration_with_the_defaults(
     assert config.namespace == 'a "clinic"'
     assert config.origin == OriginConfig(dsn=config.origin.dsn)
     assert config.policy == Policy()
-    assert isinstance(config.outbox, {"file": FileOutboxConfig, "redis": RedisOutboxConfig}[outbox])
+    assert isinstance(
+        config.outbox, {"file": FileOutboxConfig, "redis": RedisOutboxConfig, "workers": WorkersOutboxConfig}[outbox]
+    )
     assert [type(each) for each in config.caches] == CACHES[cache]
     assert [each.timeout for each in config.caches] == [0.05] * len(config.caches)
     servers = () if config.replica is None else config.replica.servers
@@ -84,7 +93,7 @@ def test_answers_that_are_given_are_not_asked_for(tmp_path: Path) -> None:
     [
         (["--namespace="], "namespace"),
         (["--namespace=" + 65 * "x"], "namespace"),
-        (["--cache=memcached"], "'redis', 'upstash', 'none'"),
+        (["--cache=memcached"], "'redis', 'upstash', 'workers', 'none'"),
         (["--replicas=us east"], "us east"),
         (["--replicas=a-b,a_b"], "name of its own"),
     ],

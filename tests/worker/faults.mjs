@@ -8,6 +8,7 @@ const NONE = {
   kvDelay: 0,
   kvFails: false,
   kvStands: false,
+  kvWriteFails: false,
   indexFails: false,
   workerFails: false,
 };
@@ -38,6 +39,7 @@ function kvWithFaults(kv) {
       const write = { key, at: Date.now(), order: options.metadata.order, ttl: options.expirationTtl, isOver: false };
       writes.push(write);
       failing("kvFails", "KV");
+      failing("kvWriteFails", "KV");
       await sleep(faults.kvDelay);
       await kv.put(key, value, options);
       write.isOver = true;
@@ -58,6 +60,21 @@ export class UserObject extends RealUser {
     this.sql("DELETE FROM changes");
     this.sql("DELETE FROM dead");
     this.kv.delete("outbox");
+  }
+
+  keep() {
+    return (this.kv.get("entry").forgetAt - Date.now()) / 1000;
+  }
+
+  raw() {
+    return this.kv.get("entry")?.bytes ?? null;
+  }
+
+  spoil(key, bytes) {
+    this.kv.put("key", key);
+    this.kv.put("revision", (this.kv.get("revision") ?? 0) + 1);
+    const { order, forgetAt } = this.kv.get("entry") ?? { order: "0.0.0", forgetAt: Date.now() + 3600000 };
+    this.kv.put("entry", { order, forgetAt, bytes: new Uint8Array(bytes) });
   }
 
   damage(id, body) {
@@ -109,6 +126,16 @@ const TESTS = {
   },
   async alarm(env, { key }) {
     await env.USERS.get(env.USERS.idFromName(key)).ring();
+  },
+  async keep(env, { key }) {
+    return env.USERS.get(env.USERS.idFromName(key)).keep();
+  },
+  async raw(env, { key }) {
+    const bytes = await env.USERS.get(env.USERS.idFromName(key)).raw();
+    return bytes && [...bytes];
+  },
+  async spoil(env, { key, bytes }) {
+    await env.USERS.get(env.USERS.idFromName(key)).spoil(key, bytes);
   },
   async wipe(env) {
     for (let shard = 0; shard < 8; shard += 1) await env.INDEX.get(env.INDEX.idFromName(`shard-${shard}`)).wipe();

@@ -82,6 +82,20 @@ class WorkerServer:
     def damage(self, user: UserKey, id: str, body: str, secret: str | None = None) -> None:
         self._ask("damage", {"key": entry_key(user, secret=secret), "id": id, "body": body})
 
+    def keep_of(self, key: str) -> float:
+        """Return for how many seconds more the object keeps the entry."""
+        seconds: float = self._ask("keep", {"key": key})
+        return seconds
+
+    def raw(self, key: str) -> bytes | None:
+        """Return what the object holds."""
+        found: list[int] | None = self._ask("raw", {"key": key})
+        return None if found is None else bytes(found)
+
+    def spoil(self, key: str, value: bytes) -> None:
+        """Put these bytes in the place of the object's entry."""
+        self._ask("spoil", {"key": key, "bytes": list(value)})
+
     def ring(self, key: str) -> None:
         """Let the alarm of the object ring now."""
         self._ask("alarm", {"key": key})

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import click
 
-from edgememory.config import FileOutboxConfig, OutboxConfig, config_from_env, read_config
+from edgememory.config import Config, FileOutboxConfig, config_from_env, read_config
 from edgememory.errors import ConfigError, EdgeMemoryError
 from edgememory.models import DeadLetter
 from edgememory.parts import configured_outbox
@@ -29,7 +29,7 @@ def command(config: Path | None, region: str | None, limit: int) -> None:
         outbox = settings.outbox
         if isinstance(outbox, FileOutboxConfig) and not Path(outbox.path).exists():
             raise ConfigError(f"outbox.path: there is no {outbox.path}: no agent has used that outbox here")
-        letters = anyio.run(_read, outbox, limit)
+        letters = anyio.run(_read, settings, limit)
     except EdgeMemoryError as error:
         raise click.ClickException(str(error)) from error
     for letter in letters:
@@ -40,7 +40,7 @@ def command(config: Path | None, region: str | None, limit: int) -> None:
         click.echo("there are no dead letters")
 
 
-async def _read(config: OutboxConfig, limit: int) -> Sequence[DeadLetter]:
+async def _read(config: Config, limit: int) -> Sequence[DeadLetter]:
     outbox = configured_outbox(config)
     try:
         return await outbox.dead_letters(limit=limit)

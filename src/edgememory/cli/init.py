@@ -17,15 +17,15 @@ _CONFIGURATION, _ENVIRONMENT = "edgememory.toml", ".env.example"
 )
 @click.option(
     "--cache",
-    type=click.Choice(["redis", "upstash", "none"]),
+    type=click.Choice(["redis", "upstash", "workers", "none"]),
     default="redis",
     prompt="The cache beside your agents",
 )
 @click.option(
     "--outbox",
-    type=click.Choice(["file", "redis"]),
+    type=click.Choice(["file", "redis", "workers"]),
     default="redis",
-    prompt="Where changes wait: in a file, if the agents have a disk that outlives them, else in a Redis",
+    prompt="Where changes wait: in a file, if the agents have a disk that outlives them, else in a Redis or a Worker",
 )
 @click.option(
     "--replicas", default="", prompt="Names of read replicas, separated by commas; none if empty", show_default=False

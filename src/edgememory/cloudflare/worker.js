@@ -18,6 +18,7 @@ const WRITE_RETRY = 10_000;
 const OBJECT_PATIENCE = 25; // ms until KV may answer in the object's place
 const INDEX_PATIENCE = 1000;
 const REGISTER_EVERY = 60_000;
+const CONFIRM_EVERY = 86_400_000_000; // us: what only says that nothing has changed is written to KV once a day
 const FLOOR_KEPT = 90 * 86_400_000;
 const LONGEST_KEEP = 2 ** 31 - 1; // seconds, 68 years: workerd takes no larger expirationTtl
 const SHARDS = 8;
@@ -238,9 +239,11 @@ export class UserObject extends DurableObject {
   async put(key, { order, text, keep }, isTombstone) {
     const present = this.present();
     if (present !== null && compareOrders(present.order, order) > 0) return { stands: false, order: present.order };
-    const revision = (this.kv.get("revision") ?? 0) + 1;
     this.kv.put("key", key);
-    this.kv.put("revision", revision);
+    if (present === null || !confirms(order, this.kv.get("told"))) {
+      this.kv.put("revision", (this.kv.get("revision") ?? 0) + 1);
+      this.kv.put("told", order);
+    }
     // As bytes: a string with one character outside Latin-1 would take two bytes for each, and 2 MB are the limit.
     this.kv.put("entry", { order, bytes: new TextEncoder().encode(text), forgetAt: Date.now() + keep * 1000 });
     this.schedule();
@@ -456,13 +459,25 @@ export class IndexObject extends DurableObject {
 // --- pure functions --------------------------------------------------------------------------------------------------
 
 function compareOrders(one, other) {
-  const others = other.split(".").map(Number);
-  const differences = one.split(".").map((part, place) => Number(part) - others[place]);
+  const others = partsOf(other);
+  const differences = partsOf(one).map((part, place) => part - others[place]);
   return differences.find((difference) => difference !== 0) ?? 0;
 }
 
+/** Say whether *order* is of what KV was told less than a day before, confirmed since by the origin. */
+function confirms(order, told) {
+  if (told === undefined) return false;
+  const [[version, tentative, synced], [toldVersion, toldTentative, toldSynced]] = [partsOf(order), partsOf(told)];
+  const later = synced - toldSynced;
+  return version === toldVersion && tentative === toldTentative && later > 0 && later < CONFIRM_EVERY;
+}
+
+function partsOf(order) {
+  return order.split(".").map(Number);
+}
+
 function versionOf(order) {
-  return Number(order.split(".")[0]);
+  return partsOf(order)[0];
 }
 
 /** A lease that began further in the future than its own length was taken before the clock was set back. */

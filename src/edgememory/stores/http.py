@@ -29,6 +29,7 @@ _DIED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 _GUARD = 5.0
 """Seconds for all of a request: for callers without a timeout of their own, and against an answer that drips."""
 _LONGEST_ANSWER = 32 * 1024 * 1024
+_NO_HEADERS: Mapping[str, str] = {}
 _LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=60.0)
 
 
@@ -73,21 +74,25 @@ class HttpClient:
         self._owned = client is None
         self._client = httpx.AsyncClient(timeout=_GUARD, limits=_LIMITS) if client is None else client
 
-    async def post(self, operation: str, path: str, content: bytes, headers: Mapping[str, str]) -> Answer:
-        """Send *content*; once more, at once, where a kept connection turns out to be dead.
+    async def send(
+        self, method: str, operation: str, path: str, content: bytes = b"", headers: Mapping[str, str] = _NO_HEADERS
+    ) -> Answer:
+        """Send a request; once more, at once, where a kept connection turns out to be dead.
 
         Raises:
             StoreError: no answer, or one by which no store could answer.
         """
         with translated(_ERRORS, store=self._store, operation=operation), anyio.fail_after(_GUARD):
             try:
-                return await self._sent(operation, path, content, headers)
+                return await self._sent(method, operation, path, content, headers)
             except _DIED:
-                return await self._sent(operation, path, content, headers)
+                return await self._sent(method, operation, path, content, headers)
 
-    async def _sent(self, operation: str, path: str, content: bytes, headers: Mapping[str, str]) -> Answer:
-        sent = {**self._headers, **headers, "Content-Length": str(len(content))}
-        request = self._client.build_request("POST", self._url + path, headers=sent)
+    async def _sent(self, method: str, operation: str, path: str, content: bytes, headers: Mapping[str, str]) -> Answer:
+        sent = {**self._headers, **headers}
+        if method != "GET":
+            sent["Content-Length"] = str(len(content))
+        request = self._client.build_request(method, self._url + path, headers=sent)
         request.stream = _Body(content)
         response = await self._client.send(request, stream=True)
         body = bytearray()

@@ -114,7 +114,7 @@ class UpstashStore:
 
     async def _run(self, operation: str, headers: Mapping[str, str], *command: str) -> tuple[object, str | None]:
         """Return the result and the sync token."""
-        answer = await self._http.post(operation, "/", msgspec.json.encode(command), {**_HEADERS, **headers})
+        answer = await self._http.send("POST", operation, "/", msgspec.json.encode(command), {**_HEADERS, **headers})
         document = _document(answer, operation)
         if document.error is not None:
             raise _kind(answer.status, document.error)(document.error, store=STORE, operation=operation)

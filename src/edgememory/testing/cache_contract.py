@@ -59,6 +59,9 @@ class CacheContract(ABC):
     async def raw_ttl(self, user: UserKey) -> float:
         """Return the seconds until the backend may drop the user's entry, asked of the backend itself."""
 
+    async def spread(self, store: CacheStore, user: UserKey) -> None:  # noqa: B027 - most need not do anything
+        """Return when `get_many` shows what was put of *user*: at once, but where it is only eventually consistent."""
+
     @pytest.fixture
     def user(self) -> UserKey:
         return UserKey("contract", uuid4().hex)
@@ -72,6 +75,7 @@ class CacheContract(ABC):
         nobody = entry_at(0, synced_at=0.0, exists=False)
         assert await store.put(user, nobody, keep=KEEP)
         assert await store.get(user) == nobody
+        await self.spread(store, user)
         assert await store.get_many([user]) == {user: nobody}
 
     async def test_the_newest_stands_whatever_the_order_of_arrival(self, store: CacheStore) -> None:
@@ -149,6 +153,7 @@ class CacheContract(ABC):
         for awkward, entry in entries.items():
             assert await store.get(awkward) is None
             assert await store.put(awkward, entry, keep=KEEP)
+            await self.spread(store, awkward)
         assert await store.get_many(list(entries)) == entries
         for awkward, entry in entries.items():
             assert await store.get(awkward) == entry
@@ -165,6 +170,7 @@ class CacheContract(ABC):
         entries = {UserKey(user.user_id, str(place)): entry_at(place) for place in range(count)}
         for key, entry in entries.items():
             await store.put(key, entry, keep=KEEP)
+            await self.spread(store, key)
         asked = [*entries, *reversed(entries), UserKey(user.user_id, "absent")]
         assert await store.get_many(asked) == entries
         assert await store.get_many(list(entries)) == entries
@@ -203,6 +209,42 @@ class CacheContract(ABC):
             assert await store.get(user) in (entry_at(1), entry_at(3))
             turns += 1
         assert await store.get(user) == entry_at(3)
+
+
+class EventualCacheContract(CacheContract):
+    """For a backend whose `get` and `put` promise all of `CacheContract`, but whose `get_many` is only eventually so.
+
+    What `get_many` shows of a user was put, whole, and is no newer than what `get` shows; it may be an older entry,
+    or none, for as long as the backend says. It shows the last one in the end, if nothing more is put.
+    """
+
+    @abstractmethod
+    async def hold_back(self, user: UserKey) -> None:
+        """Keep the backend from spreading what is put of *user* from now on."""
+
+    @abstractmethod
+    async def let_go(self, user: UserKey) -> None:
+        """End that."""
+
+    async def test_many_may_lag_behind_one_and_catch_up(self, store: CacheStore, user: UserKey) -> None:
+        assert await store.put(user, entry_at(5, text="old"), keep=KEEP)
+        await self.spread(store, user)
+        await self.hold_back(user)
+        assert await store.put(user, entry_at(6, text="new"), keep=KEEP)
+        assert await store.get(user) == entry_at(6, text="new"), "one is read from where it was put"
+        assert await store.get_many([user]) == {user: entry_at(5, text="old")}
+        assert not await store.put(user, entry_at(5, text="old"), keep=KEEP), "what lags decides nothing"
+        await self.let_go(user)
+        await self.spread(store, user)
+        assert await store.get_many([user]) == {user: entry_at(6, text="new")}
+
+    async def test_many_may_miss_what_one_shows(self, store: CacheStore, user: UserKey) -> None:
+        await self.hold_back(user)
+        assert await store.put(user, entry_at(5), keep=KEEP)
+        assert (await store.get(user), await store.get_many([user])) == (entry_at(5), {})
+        await self.let_go(user)
+        await self.spread(store, user)
+        assert await store.get_many([user]) == {user: entry_at(5)}
 
 
 class StoredCacheContract(CacheContract):
@@ -254,5 +296,6 @@ class StoredCacheContract(CacheContract):
         others = {UserKey(user.user_id, str(place)): entry_at(place) for place in range(3)}
         for other, entry in others.items():
             await store.put(other, entry, keep=KEEP)
+            await self.spread(store, other)
         await self.raw_set(entry_key(user), b"no entry")
         assert await store.get_many([user, *others]) == others

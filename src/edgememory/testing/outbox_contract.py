@@ -8,6 +8,8 @@ from typing import Protocol
 import pytest
 from anyio import create_task_group
 from anyio.lowlevel import checkpoint
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from edgememory.changes import Change, FactsUsed, MessageAdded, NameSet, PreferenceSet
 from edgememory.ids import next_id
@@ -50,10 +52,17 @@ def ids(changes: Iterable[Change]) -> list[str]:
     return [change.id for change in changes]
 
 
+async def waiting(outbox: Outbox, user: UserKey) -> Pending:
+    """Return what waits, without what a cache beside the outbox holds."""
+    return replace(await outbox.pending(user), beside=UNSET)
+
+
 class OutboxContract(ABC):
     """Subclass it, give it the hooks, and a fixture `outbox` that takes its time from the fixture `clock`."""
 
     pytestmark = pytest.mark.anyio
+    damaged = DAMAGED
+    """Bytes that are no change, of those that the storage can hold."""
 
     @pytest.fixture
     def clock(self) -> ManualClock:
@@ -69,7 +78,7 @@ class OutboxContract(ABC):
 
     @abstractmethod
     async def raw_damage(self, user: UserKey, id: str) -> None:
-        """Overwrite the stored change with `DAMAGED`."""
+        """Overwrite the stored change with `damaged`."""
 
     async def claim_one(self, outbox: Outbox, lease: float = LEASE) -> Claim:
         claims = await outbox.claim(lease=lease, limit=1)
@@ -80,7 +89,7 @@ class OutboxContract(ABC):
         changes = [said("one"), said("two")]
         await outbox.append(ANNA, changes)
         assert await self.raw_pending(ANNA) == ids(changes)
-        assert await (await self.reopen()).pending(ANNA) == Pending(tuple(changes), 0)
+        assert await waiting((await self.reopen()), ANNA) == Pending(tuple(changes), 0)
 
     async def test_appending_says_what_now_waits_of_the_user_in_order(self, outbox: InspectableOutbox) -> None:
         first, second, third = said(), said(), said()
@@ -115,7 +124,7 @@ class OutboxContract(ABC):
         assert (await self.claim_one(outbox)).changes == (big,), "the first change fits, whatever its size"
 
     async def test_a_user_who_was_never_seen_has_nothing_pending(self, outbox: InspectableOutbox) -> None:
-        assert await outbox.pending(ANNA) == Pending()
+        assert await waiting(outbox, ANNA) == Pending()
         assert await outbox.claim(lease=LEASE, limit=10) == []
 
     async def test_appending_nothing_makes_nobody_claimable(self, outbox: InspectableOutbox) -> None:
@@ -149,7 +158,7 @@ class OutboxContract(ABC):
         await outbox.ack(mine, ids(mine.changes), 5)
         for other in users:
             expected = Pending((), 5) if other == user else Pending((changes[other],), 0)
-            assert await outbox.pending(other) == expected
+            assert await waiting(outbox, other) == expected
 
     async def test_a_leased_user_is_pending_and_claimed_by_nobody_else(
         self, outbox: InspectableOutbox, clock: ManualClock
@@ -196,7 +205,7 @@ class OutboxContract(ABC):
         await outbox.append(ANNA, [first, second])
         claim = await self.claim_one(outbox)
         await outbox.ack(claim, [first.id], 2**32 + 8)
-        assert await (await self.reopen()).pending(ANNA) == Pending((second,), 2**32 + 8)
+        assert await waiting((await self.reopen()), ANNA) == Pending((second,), 2**32 + 8)
 
     async def test_the_floor_never_goes_down(self, outbox: InspectableOutbox) -> None:
         await outbox.append(ANNA, [said()])
@@ -210,14 +219,14 @@ class OutboxContract(ABC):
     async def test_the_floor_outlives_the_changes(self, outbox: InspectableOutbox, clock: ManualClock) -> None:
         await outbox.ack(Claim(ANNA, (), "nobody's"), (), 9)
         clock.advance(89 * 86_400)
-        assert await outbox.pending(ANNA) == Pending((), 9)
+        assert await waiting(outbox, ANNA) == Pending((), 9)
 
     async def test_what_was_delivered_late_is_delivered(self, outbox: InspectableOutbox, clock: ManualClock) -> None:
         await outbox.append(ANNA, [said()])
         claim = await self.claim_one(outbox)
         clock.advance(LEASE * 10)
         await outbox.ack(claim, ids(claim.changes), 4)
-        assert await outbox.pending(ANNA) == Pending((), 4)
+        assert await waiting(outbox, ANNA) == Pending((), 4)
         assert await outbox.claim(lease=LEASE, limit=1) == []
 
     async def test_a_late_acknowledgement_leaves_the_heir_its_lease(
@@ -345,8 +354,8 @@ class OutboxContract(ABC):
         assert (claim.user, claim.changes) == (ANNA, (good,))
         letters = await outbox.dead_letters(limit=10)
         assert {(letter.user, letter.id, letter.body) for letter in letters} == {
-            (BERT, lost.id, DAMAGED),
-            (ANNA, damaged.id, DAMAGED),
+            (BERT, lost.id, self.damaged),
+            (ANNA, damaged.id, self.damaged),
         }
         await outbox.append(BERT, [other])
         assert (await self.claim_one(outbox)).changes == (other,)
