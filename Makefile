@@ -72,5 +72,5 @@ lock: setup ## refresh requirements.lock from pyproject.toml
 	  --no-annotate --all-extras --group dev --output-file requirements.lock pyproject.toml
 
 clean: ## remove .venv, build/ and the tools' caches
-	rm -rf .venv build tests/upstash/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build tests/*/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

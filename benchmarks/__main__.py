@@ -22,6 +22,7 @@ from benchmarks import (
     sessions,
     starting,
     upstash_store,
+    workers_store,
 )
 from benchmarks.measure import Result
 from benchmarks.report import WIDTH, report, save, show
@@ -37,6 +38,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "sessions": sessions.measured,
     "redis_store": redis_store.measured,
     "upstash_store": upstash_store.measured,
+    "workers_store": workers_store.measured,
     "postgres": postgres.measured,
     "delivery": delivery.measured,
     "growth": growth.measured,
