@@ -63,8 +63,9 @@ bench: setup ## ratios against plain code, and growth to 100,000 users: leaves b
 mutants: setup ## plant known bugs one by one; each must be caught
 	@$(BIN)/python -m tests.mutants
 
-soak: setup ## the simulation for longer, with fresh seeds
-	$(BIN)/python -m pytest --hypothesis-profile=soak --timeout=0 tests/stateful tests/simulation
+soak: setup $(NODE_STAMPS) ## the simulation for longer, with fresh seeds; an agent unplugged 50 times
+	$(BIN)/python -m pytest --hypothesis-profile=soak --timeout=0 tests/stateful tests/simulation \
+	  tests/faults/test_crash.py
 
 lock: setup ## refresh requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)

@@ -16,6 +16,7 @@ from edgememory.lab.servers import RedisServer
 from edgememory.lab.servers.redis import DURABLE
 from tests.raw_postgres import raw_connection
 from tests.servers import running
+from tests.worker.server import WorkerServer
 
 ROOT = Path(__file__).parents[2]
 FOR_EVER = -1
@@ -28,11 +29,14 @@ def durable_redis() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(params=["file", "redis"])
+@pytest.fixture(params=["file", "redis", "workers"])
 def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where it is."""
     if request.param == "file":
         return str(tmp_path / "outbox.sqlite")
+    if request.param == "workers":
+        worker: WorkerServer = request.getfixturevalue("empty_worker")
+        return worker.url
     server: RedisServer = request.getfixturevalue("durable_redis")
     with Redis.from_url(server.url) as raw:
         raw.flushall()
@@ -108,4 +112,23 @@ def test_an_agent_under_load_that_is_killed_ten_times_loses_nothing(migrated_dat
         sleep(random.uniform(0, 0.3))
         durable += killed(agent)
     finished(started("deliver", migrated_database, outbox))
+    assert_once(migrated_database, durable)
+
+
+def test_unplugged_the_next_call_remembers_what_was_said_before_the_plug_was_pulled(
+    migrated_database: str, worker: WorkerServer, pytestconfig: pytest.Config
+) -> None:
+    """A container that is killed, and takes its disk along, while Geneva is away; another one takes the next call."""
+    runs = 50 if pytestconfig.getoption("--hypothesis-profile") == "soak" else 5
+    durable: list[str] = []
+    for run in range(runs):
+        worker.empty_outboxes()
+        agent = started("talk", NOBODY_LISTENS, worker.url, f"run-{run}", FOR_EVER)
+        said = [text for _ in range(3) for text in first_words(agent)]
+        said += killed(agent)
+        recalled = finished(started("recall", NOBODY_LISTENS, worker.url))
+        last_of_each_user = said[-9:]
+        assert set(last_of_each_user) <= set(recalled)
+        durable += said
+        finished(started("deliver", migrated_database, worker.url))
     assert_once(migrated_database, durable)
