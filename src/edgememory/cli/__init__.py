@@ -16,6 +16,7 @@ class _Place(NamedTuple):
 
 
 _COMMANDS: Mapping[str, _Place] = {
+    "cloudflare": _Place("cloudflare", "Put the Worker to Cloudflare, and look after it."),
     "dead-letters": _Place("dead_letters", "Show the changes that the origin refused."),
     "init": _Place("init", "Ask four questions, and write an annotated configuration."),
     "lab": _Place("lab", "Measure what callers wait for, on real servers far apart."),
