@@ -290,18 +290,23 @@ _TYPE = re.compile(r"`\$\.(outbox|caches)\S*\.type`$")
 _TYPES = {"outbox": "file, redis or workers", "caches": "redis, upstash or workers"}
 
 
+def here(region: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return this agent's region, if anybody has said it."""
+    return region or environment.get("EDGEMEMORY_REGION") or environment.get("FLY_REGION")
+
+
 def _of_region(
     caches: tuple[CacheConfig, ...], region: str | None, environment: Mapping[str, str]
 ) -> tuple[CacheConfig, ...]:
-    here = region or environment.get("EDGEMEMORY_REGION") or environment.get("FLY_REGION")
+    own = here(region, environment)
     regions = {cache.region for cache in caches if cache.region is not None}
-    if regions and here is None:
+    if regions and own is None:
         known = ", ".join(sorted(regions))
         raise ConfigError(
             f"[[caches]] name regions ({known}) but this agent's region is not known.\n"
             "  Pass region=..., or set EDGEMEMORY_REGION."
         )
-    return tuple(cache for cache in caches if cache.region in (None, here))
+    return tuple(cache for cache in caches if cache.region in (None, own))
 
 
 def _resolved(value: object, path: str, environment: Mapping[str, str]) -> object:

@@ -11,6 +11,7 @@ from edgememory.config import (
     CacheConfig,
     Config,
     FileOutboxConfig,
+    OriginConfig,
     OutboxConfig,
     RedisCacheConfig,
     RedisOutboxConfig,
@@ -77,19 +78,21 @@ def configured(config: Config) -> Assemble:
     """What a configuration describes. Drivers are loaded only for what it names."""
 
     async def assemble(stack: AsyncExitStack) -> Parts:
-        from edgememory.stores.postgres import PostgresPrimary
-
-        origin: OriginStore = PostgresPrimary(
-            config.origin.dsn, max_connections=config.origin.max_connections, pooler=config.origin.pooler
-        )
         return Parts(
-            origin=Tier(name="origin", store=origin, timeout=config.origin.timeout),
+            origin=Tier(name="origin", store=configured_origin(config.origin), timeout=config.origin.timeout),
             caches=_caches(config),
             outbox=configured_outbox(config),
             replica=None if config.replica is None else _replica(config.replica),
         )
 
     return assemble
+
+
+def configured_origin(config: OriginConfig) -> OriginStore:
+    """Make the origin that a configuration describes; it opens nothing before it is used."""
+    from edgememory.stores.postgres import PostgresPrimary
+
+    return PostgresPrimary(config.dsn, max_connections=config.max_connections, pooler=config.pooler)
 
 
 def configured_outbox(config: Config) -> "FileOutbox | RedisOutbox | WorkersOutbox":
@@ -109,22 +112,26 @@ def configured_outbox(config: Config) -> "FileOutbox | RedisOutbox | WorkersOutb
             return WorkersOutbox(outbox.url, outbox.token, key_secret=config.key_secret)
 
 
-def _replica(config: ReplicaConfig) -> ReplicaTier:
+def configured_replica(config: ReplicaConfig, *, only: str | None = None) -> ReplicaStore:
+    """Make the replica that a configuration describes, of all its servers or of one."""
     from edgememory.stores.postgres import PostgresReplica
 
-    store: ReplicaStore = PostgresReplica(
-        {server.name: server.dsn for server in config.servers},
+    return PostgresReplica(
+        {server.name: server.dsn for server in config.servers if only in (None, server.name)},
         max_connections=config.max_connections,
         pooler=config.pooler,
     )
-    return Tier(name="replica", store=store, timeout=config.timeout)
+
+
+def _replica(config: ReplicaConfig) -> ReplicaTier:
+    return Tier(name="replica", store=configured_replica(config), timeout=config.timeout)
 
 
 def _caches(config: Config) -> Sequence[CacheTier]:
     return [
         Tier(
             name=cache.name,
-            store=_cache(cache, config.key_secret),
+            store=configured_cache(cache, config.key_secret),
             timeout=cache.timeout,
             beside_outbox=_is_beside(config.outbox, cache),
         )
@@ -141,7 +148,8 @@ def _is_beside(outbox: OutboxConfig, cache: CacheConfig) -> bool:
     )
 
 
-def _cache(config: CacheConfig, key_secret: str | None) -> CacheStore:
+def configured_cache(config: CacheConfig, key_secret: str | None) -> CacheStore:
+    """Make a cache that a configuration describes; it opens nothing before it is used."""
     match config:
         case RedisCacheConfig():
             from edgememory.stores.redis import RedisStore

@@ -18,6 +18,7 @@ class _Place(NamedTuple):
 _COMMANDS: Mapping[str, _Place] = {
     "cloudflare": _Place("cloudflare", "Put the Worker to Cloudflare, and look after it."),
     "dead-letters": _Place("dead_letters", "Show the changes that the origin refused."),
+    "doctor": _Place("doctor", "Say what is wrong, seen from here, and what to do."),
     "init": _Place("init", "Ask four questions, and write an annotated configuration."),
     "lab": _Place("lab", "Measure what callers wait for, on real servers far apart."),
     "migrate": _Place("migrate", "Bring the schema of the origin's database up to date."),

@@ -48,5 +48,6 @@ def command(folder: Path, namespace: str, cache: CacheKind, outbox: OutboxKind, 
         (folder / name).write_text(text, encoding="utf-8")
         click.echo(f"wrote {folder / name}")
     click.echo(
-        f"Next: set what {_ENVIRONMENT} names, then run\n  edgememory migrate --config {folder / _CONFIGURATION}"
+        f"Next: set what {_ENVIRONMENT} names, then run\n  edgememory migrate --config {folder / _CONFIGURATION}\n"
+        f"  edgememory doctor --config {folder / _CONFIGURATION}"
     )
