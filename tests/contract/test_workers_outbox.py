@@ -58,6 +58,12 @@ class TestWorkersOutbox(OutboxContract):
         pending = await outbox.pending(user)
         assert (pending.changes, pending) == ((change,), type(pending)((change,), 0))
 
+    async def test_more_may_be_asked_for_than_one_answer_holds(self, outbox: WorkersOutbox) -> None:
+        await outbox.append(ANNA, [change := said()])
+        [claim] = await outbox.claim(lease=30, limit=1_000)
+        await outbox.reject(claim, [change.id], "no")
+        assert [letter.id for letter in await outbox.dead_letters(limit=1_000)] == [change.id]
+
     async def test_what_is_too_much_for_one_request_goes_in_several(self, outbox: WorkersOutbox) -> None:
         changes = [said("\n" * 500_000) for _ in range(5)]
         assert (await outbox.append(ANNA, changes)).changes == tuple(changes)

@@ -254,6 +254,19 @@ async def test_where_the_object_is_silent_or_down_kv_answers(worker: WorkerServe
     await store.aclose()
 
 
+async def test_what_is_asked_for_by_its_version_is_waited_for(worker: WorkerServer, anyio_backend: str) -> None:
+    store = WorkersKVStore(worker.url, WORKER_TOKEN, key_secret=None)
+    user = UserKey("faults", f"version-{anyio_backend}")
+    await store.put(user, entry_at(5), keep=3600)
+    worker.ring(entry_key(user))
+    worker.break_down(kvWriteFails=1)
+    await store.put(user, entry_at(6), keep=3600)
+    worker.break_down(kvWriteFails=1, objectDelay=500)
+    assert await store.get(user) == entry_at(5), "KV's, in the place of a silent object"
+    assert await store.get(user, at_least=6) == entry_at(6), "the object's, which is slow"
+    await store.aclose()
+
+
 async def test_a_token_that_only_reads_writes_nothing(worker: WorkerServer, anyio_backend: str) -> None:
     store = WorkersKVStore(worker.url, READ_TOKEN, key_secret=None)
     outbox = WorkersOutbox(worker.url, READ_TOKEN, key_secret=None)
