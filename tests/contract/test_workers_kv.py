@@ -58,8 +58,13 @@ class TestWorkersKVStore(EventualCacheContract, StoredCacheContract):
             counted = WorkersKVStore(self.worker.url, TOKEN, key_secret=None, client=client)
             assert await counted.get_many(users) == {}
             assert len(asked) == 3
+            there = {users[number]: entry_at(number + 1) for number in (0, 99, 100, 249)}
+            for each, entry in there.items():
+                await store.put(each, entry, keep=KEEP)
+                self.worker.ring(entry_key(each))
+            assert await counted.get_many(users) == there
             assert await counted.get_many([]) == {}
-        assert len(asked) == 3
+        assert len(asked) == 6
 
     async def test_a_tombstone_is_in_kv_when_it_was_put(self, store: CacheStore, user: UserKey) -> None:
         await store.put(user, entry_at(5, text="secret"), keep=KEEP)

@@ -1,12 +1,13 @@
 """Sessions of agents that share nothing but a Worker: entries and outbox in the same Durable Objects."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import time
 from uuid import uuid4
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from edgememory import DeliveryPolicy, EdgeMemory, Parts, Tier
 from edgememory.errors import StoreUnavailableError
@@ -15,7 +16,9 @@ from edgememory.models import UserKey
 from edgememory.outbox.workers import WorkersOutbox
 from edgememory.store import CacheStore
 from edgememory.stores.workers_kv import WorkersKVStore
-from tests.unit.fakes import FakeOrigin
+from edgememory.testing.examples import entry_at
+from edgememory.tier import CacheTier
+from tests.unit.fakes import FakeCache, FakeOrigin
 from tests.worker.client import eventually
 from tests.worker.server import TOKEN, WorkerServer
 
@@ -37,14 +40,18 @@ class Host:
 
 @asynccontextmanager
 async def agent(
-    worker: WorkerServer, origin: FakeOrigin, host: Host, now: Callable[[], float] = time
+    worker: WorkerServer,
+    origin: FakeOrigin,
+    host: Host,
+    now: Callable[[], float] = time,
+    others: Sequence[CacheTier] = (),
 ) -> AsyncIterator[EdgeMemory]:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(httpx.AsyncClient(event_hooks={"request": [host.hear]}))
         store: CacheStore = WorkersKVStore(worker.url, TOKEN, key_secret=SECRET, client=client)
         outbox = WorkersOutbox(worker.url, TOKEN, key_secret=SECRET, client=client, now=now)
         cache = Tier(name="workers", store=store, timeout=2.0, beside_outbox=True)
-        parts = Parts(origin=Tier(name="origin", store=origin, timeout=2.0), outbox=outbox, caches=[cache])
+        parts = Parts(origin=Tier(name="origin", store=origin, timeout=2.0), outbox=outbox, caches=[cache, *others])
         yield await stack.enter_async_context(EdgeMemory(parts, delivery=DeliveryPolicy(lease=1.0, poll=0.2), now=now))
 
 
@@ -74,6 +81,19 @@ async def test_opening_a_session_takes_one_request_whatever_is_known_of_the_user
         assert third.asked == ["pending=1"]
         assert (session.opened_with.status, session.opened_with.tier) == ("stale", "workers")
         assert "Anna" in session.context()
+
+
+async def test_what_came_with_the_outbox_says_nothing_of_another_cache(
+    empty_worker: WorkerServer, anyio_backend: str
+) -> None:
+    elsewhere, user = FakeCache(), UserKey("default", f"anna-{uuid4().hex}")
+    await elsewhere.put(user, replace(entry_at(5), synced_at=time()), keep=3600)
+    below: CacheTier = Tier(name="elsewhere", store=elsewhere, timeout=2.0)
+    async with (
+        agent(empty_worker, FakeOrigin(now=time), Host(), others=[below]) as memory,
+        memory.session(user.user_id) as session,
+    ):
+        assert (session.opened_with.tier, session.snapshot.version) == ("elsewhere", 5)
 
 
 async def test_what_was_just_said_is_there_in_another_container_while_the_origin_is_away(
