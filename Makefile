@@ -2,12 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-NODE_STAMPS := $(patsubst %,tests/%/node_modules/.installed,upstash worker)
+UPSTASH_STAMP := tests/upstash/node_modules/.installed
 UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo lab test check docs bench mutants soak lock clean
+.PHONY: help setup demo lab test workerd check docs bench mutants soak lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name what; do \
@@ -37,14 +37,17 @@ demo: setup ## the lab, two regions, few samples: prints its tables, leaves buil
 lab: setup ## the lab, the whole world, 500 calls a scenario: some twelve minutes
 	@$(BIN)/edgememory lab
 
-tests/%/node_modules/.installed: tests/%/package.json tests/%/package-lock.json
+$(UPSTASH_STAMP): tests/upstash/package.json tests/upstash/package-lock.json
 	@command -v node >/dev/null && command -v npm >/dev/null || { \
 	  echo "node or npm not found: the tests run Cloudflare's runtime and Upstash's own client." \
 	    "Install Node 20 or later (Debian: apt install nodejs npm)" >&2; exit 1; }
-	cd tests/$* && npm ci --silent --no-audit --no-fund --ignore-scripts
+	cd tests/upstash && npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
-test: setup $(NODE_STAMPS) ## the whole suite, against real servers that it starts and stops itself
+workerd: setup
+	@$(BIN)/python -m edgememory.lab.servers.worker
+
+test: setup $(UPSTASH_STAMP) workerd ## the whole suite, against real servers that it starts and stops itself
 	$(BIN)/python -m pytest
 
 check: setup ## lint, format, types, documentation
@@ -57,13 +60,13 @@ check: setup ## lint, format, types, documentation
 docs: setup ## build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 
-bench: setup ## ratios against plain code, and growth to 100,000 users: leaves build/bench.json
+bench: setup workerd ## ratios against plain code, and growth to 100,000 users: leaves build/bench.json
 	@$(BIN)/python -m benchmarks
 
 mutants: setup ## plant known bugs one by one; each must be caught
 	@$(BIN)/python -m tests.mutants
 
-soak: setup $(NODE_STAMPS) ## the simulation for longer, with fresh seeds; an agent unplugged 50 times
+soak: setup $(UPSTASH_STAMP) workerd ## the simulation for longer, with fresh seeds; an agent unplugged 50 times
 	$(BIN)/python -m pytest --hypothesis-profile=soak --timeout=0 tests/stateful tests/simulation \
 	  tests/faults/test_crash.py
 
@@ -73,5 +76,5 @@ lock: setup ## refresh requirements.lock from pyproject.toml
 	  --no-annotate --all-extras --group dev --output-file requirements.lock pyproject.toml
 
 clean: ## remove .venv, build/ and the tools' caches
-	rm -rf .venv build tests/*/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build tests/upstash/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -83,7 +83,8 @@ class WorkersCacheConfig(
     url: _HttpUrl
     token: _Name
     name: _Name = "workers"
-    timeout: _Seconds = 0.05
+    timeout: _Seconds = 0.25
+    """For the object of a user who has called from another continent until now."""
     region: _Name | None = None
 
 

@@ -98,8 +98,8 @@ url = { env = "EDGEMEMORY_WORKERS_URL" }
 token = { env = "EDGEMEMORY_WORKERS_TOKEN" }
 # In logs and receipts.
 name = "workers"
-# Seconds for one request, after which the next tier is asked.
-timeout = 0.05
+# Seconds for one request, after which the next tier is asked: the object of a user may be on another continent.
+timeout = 0.25
 """,
         _WORKER,
     ),

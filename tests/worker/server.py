@@ -1,68 +1,37 @@
 """The Worker on workerd, Cloudflare's own runtime, on loopback; and what a test does to it behind its back."""
 
-import json
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from edgememory.keys import entry_key
+from edgememory.lab.servers.worker import TOKEN
+from edgememory.lab.servers.worker import WorkerServer as LabWorkerServer
 from edgememory.models import UserKey
 
-TOKEN, NEXT_TOKEN, READ_TOKEN = "full-token", "next-token", "read-token"
+__all__ = ["NEXT_TOKEN", "READ_TOKEN", "TOKEN", "WorkerServer", "worker_server"]
 
-_SERVE = Path(__file__).with_name("serve.mjs")
+NEXT_TOKEN, READ_TOKEN = "next-token", "read-token"
+
+_BINDINGS = {"TOKENS": f"{TOKEN} {NEXT_TOKEN}", "READ_TOKENS": READ_TOKEN}
 
 
-class WorkerServer:
-    """`worker.js` with a KV and objects of its own, in a temporary folder. It never outlives this process.
+class WorkerServer(LabWorkerServer):
+    """The lab's, whose surroundings a test has in its hands.
 
-    Its methods block; those after `restart` ask `faults.mjs`, and not the Worker.
+    The methods after `restart` ask `faults.mjs`, and not the Worker.
     """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="edgememory-worker-"))
-        self._process: subprocess.Popen[str] | None = None
-        self.url = ""
-
-    def start(self) -> Self:
-        if (node := shutil.which("node")) is None:
-            raise RuntimeError("node not found: install Node 20 or later, and run `make test` once")
-        self._process = subprocess.Popen(
-            [node, str(_SERVE), str(self._folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # workerd is a child of node: both are killed at once
-        )
-        line = "" if self._process.stdout is None else self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("The Worker did not start: standard error says why")
-        self.url = json.loads(line)["url"]
-        return self
-
-    def kill(self) -> None:
-        """End it as a power cut would, all that it has not written included."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.communicate()
-            self._process = None
+        super().__init__(bindings=_BINDINGS, surroundings=Path(__file__).with_name("faults.mjs"))
 
     def restart(self) -> None:
         """Kill it and start it anew on what it had written, at another port."""
-        self.kill()
+        self.stop()
         self.start()
-
-    def close(self) -> None:
-        self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def break_down(self, **faults: float) -> None:
         """Have these faults from now on, and no others. Nothing named: be whole."""
@@ -115,6 +84,7 @@ class WorkerServer:
 def worker_server() -> Generator[WorkerServer]:
     server = WorkerServer()
     try:
-        yield server.start()
+        server.start()
+        yield server
     finally:
         server.close()
