@@ -65,16 +65,18 @@ class Background:
             raise
 
     async def _own(self, opened: anyio.Event, closing: anyio.Event) -> None:
-        with anyio.CancelScope(shield=True):
-            async with anyio.create_task_group() as group:
-                self._group = group
-                opened.set()
-                await closing.wait()
-                group.cancel_scope.cancel()
+        try:
+            with anyio.CancelScope(shield=True):
+                async with anyio.create_task_group() as group:
+                    self._group = group
+                    opened.set()
+                    await closing.wait()
+                    group.cancel_scope.cancel()
+        finally:
+            self._group = None  # only now: a task may start another one until it is told to end
 
     async def aclose(self) -> None:
         """Cancel every task and wait until all have ended."""
-        self._group = None
         if self._closing is not None:
             self._closing.set()
             await self._stack.aclose()
