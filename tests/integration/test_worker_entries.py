@@ -172,11 +172,26 @@ def test_of_a_thousand_writers_the_newest_stands_and_kv_never_goes_back(
         statuses = set(threads.map(lambda order: put(client, key, order, order).status_code, orders))
     assert statuses == {204, 409}
     assert client.get(path(key)).text == "1000.0.0"
-    eventually(lambda: worker.in_kv(key) == "1000.0.0")
+    worker.ring(key)
+    assert worker.in_kv(key) == "1000.0.0"
     writes = worker.kv_writes(key)
     versions = [int(str(write["order"]).split(".")[0]) for write in writes]
     assert versions == sorted(versions)
     assert are_apart(writes)
+
+
+def test_kv_is_written_as_a_call_begins_and_when_it_is_over(worker: WorkerServer, client: httpx.Client) -> None:
+    key = new_key()
+    put(client, key, "1.0.0", "1.0.0")
+    eventually(lambda: worker.in_kv(key) == "1.0.0")
+    for order in ("2.0.0", "3.0.0", "4.0.0"):
+        put(client, key, order, order)
+        worker.ring(key, after_silence=False)
+    assert [write["order"] for write in worker.kv_writes(key)] == ["1.0.0"]
+    worker.ring(key)
+    assert [write["order"] for write in worker.kv_writes(key)] == ["1.0.0", "4.0.0"]
+    worker.ring(key)
+    assert len(worker.kv_writes(key)) == 2
 
 
 def test_a_tombstone_is_in_kv_before_its_answer(worker: WorkerServer, client: httpx.Client, key: str) -> None:

@@ -176,13 +176,16 @@ def test_kv_keeps_an_entry_as_long_as_asked(
 def test_kv_ends_at_the_newest_though_all_was_killed_before_it_was_written(own_worker: WorkerServer) -> None:
     key = new_key()
     with caller(own_worker) as client:
+        own_worker.break_down(kvDelay=60_000)
         put(client, key, "first", "1.0.0")
-        eventually(lambda: own_worker.in_kv(key) == "first")
+        eventually(lambda: len(own_worker.kv_writes(key)) == 1)
+    own_worker.restart()
+    eventually(lambda: own_worker.in_kv(key) == "first")
+    with caller(own_worker) as client:
         put(client, key, "last", "2.0.0")
     own_worker.restart()
-    eventually(lambda: own_worker.in_kv(key) == "last")
-    with caller(own_worker) as client:
-        assert client.get(path(key)).text == "last"
+    own_worker.ring(key)
+    assert own_worker.in_kv(key) == "last"
 
 
 def test_what_was_appended_survives_a_kill(own_worker: WorkerServer) -> None:

@@ -52,7 +52,12 @@ export class UserObject extends RealUser {
     super(ctx, { ...env, ENTRIES: kvWithFaults(env.ENTRIES) });
   }
 
-  async ring() {
+  async ring(afterSilence) {
+    if (afterSilence) {
+      this.kv.put("writeAfter", 0);
+      this.kv.put("writtenAt", 0);
+      this.retryAt = 0;
+    }
     await this.alarm();
   }
 
@@ -124,8 +129,8 @@ const TESTS = {
   async damage(env, { key, id, body }) {
     await env.USERS.get(env.USERS.idFromName(key)).damage(id, body);
   },
-  async alarm(env, { key }) {
-    await env.USERS.get(env.USERS.idFromName(key)).ring();
+  async alarm(env, { key, afterSilence }) {
+    await env.USERS.get(env.USERS.idFromName(key)).ring(afterSilence);
   },
   async keep(env, { key }) {
     return env.USERS.get(env.USERS.idFromName(key)).keep();

@@ -65,9 +65,9 @@ class WorkerServer(LabWorkerServer):
         """Put these bytes in the place of the object's entry."""
         self._ask("spoil", {"key": key, "bytes": list(value)})
 
-    def ring(self, key: str) -> None:
-        """Let the alarm of the object ring now."""
-        self._ask("alarm", {"key": key})
+    def ring(self, key: str, *, after_silence: bool = True) -> None:
+        """Let the alarm of the object ring now: as if nothing had been put for a minute, or in the midst of a call."""
+        self._ask("alarm", {"key": key, "afterSilence": after_silence})
 
     def wipe_index(self) -> None:
         self._ask("wipe", {})

@@ -15,6 +15,7 @@ const CACHE_TTL = 60; // seconds; the least on older pages of kv/api/read-key-va
 const LEAST_TTL = 60; // seconds: kv/api/write-key-value-pairs
 const WRITE_EVERY = 1100; // ms; KV takes one write a second to a key (kv/platform/limits), and timers ring early
 const WRITE_RETRY = 10_000;
+const SILENCE = 60_000; // ms after which a call is over: what comes before is one write to KV, however long the call was
 const OBJECT_PATIENCE = 25; // ms until KV may answer in the object's place
 const INDEX_PATIENCE = 1000;
 const REGISTER_EVERY = 60_000;
@@ -243,6 +244,8 @@ export class UserObject extends DurableObject {
     if (present === null || !confirms(order, this.kv.get("told"))) {
       this.kv.put("revision", (this.kv.get("revision") ?? 0) + 1);
       this.kv.put("told", order);
+      const isFirst = Date.now() >= (this.kv.get("writtenAt") ?? 0) + SILENCE;
+      this.kv.put("writeAfter", isFirst ? 0 : Date.now() + SILENCE);
     }
     // As bytes: a string with one character outside Latin-1 would take two bytes for each, and 2 MB are the limit.
     this.kv.put("entry", { order, bytes: new TextEncoder().encode(text), forgetAt: Date.now() + keep * 1000 });
@@ -307,7 +310,7 @@ export class UserObject extends DurableObject {
   }
 
   async alarm() {
-    await this.writeBehind();
+    if (this.isAhead() && this.writeDue() <= Date.now()) await this.writeBehind();
     if (this.present() === null) this.kv.delete("entry");
     const now = Date.now();
     if (this.summary() !== null && this.registerAt <= now) await this.register();
@@ -384,11 +387,11 @@ export class UserObject extends DurableObject {
 
   async writeToKv() {
     if (!this.isAhead()) return;
-    await sleep(Math.min((this.kv.get("writeAt") ?? 0) - Date.now(), WRITE_EVERY));
+    await sleep(Math.min((this.kv.get("writtenAt") ?? 0) + WRITE_EVERY - Date.now(), WRITE_EVERY));
     const { order, bytes, forgetAt } = this.kv.get("entry");
     const revision = this.kv.get("revision");
     const expirationTtl = Math.max(LEAST_TTL, Math.ceil((forgetAt - Date.now()) / 1000));
-    this.kv.put("writeAt", Date.now() + WRITE_EVERY);
+    this.kv.put("writtenAt", Date.now());
     this.retryAt = Date.now() + WRITE_RETRY;
     await this.env.ENTRIES.put(this.kv.get("key"), bytes, { expirationTtl, metadata: { order, forgetAt } });
     this.retryAt = 0;
@@ -399,11 +402,17 @@ export class UserObject extends DurableObject {
     return this.kv.get("revision") !== this.kv.get("inKv");
   }
 
+  /** When KV is to be told: at once as a call begins, then when it has been silent, or when the entry is forgotten. */
+  writeDue() {
+    const wanted = Math.min(this.kv.get("writeAfter") ?? 0, this.kv.get("entry").forgetAt);
+    return Math.max(wanted, (this.kv.get("writtenAt") ?? 0) + WRITE_EVERY, this.retryAt);
+  }
+
   /** Set the one alarm that an object has. KV's retries are not left to the runtime, which gives up after six:
    * durable-objects/api/alarms */
   schedule() {
     const times = [
-      this.isAhead() ? Math.max(this.kv.get("writeAt") ?? 0, this.retryAt) : this.kv.get("entry")?.forgetAt,
+      this.isAhead() ? this.writeDue() : this.kv.get("entry")?.forgetAt,
       this.summary() === null ? this.kv.get("outbox")?.forgetAt : this.registerAt,
     ].filter((time) => time !== undefined);
     // Not 0: an alarm for 1970 never rang in workerd.

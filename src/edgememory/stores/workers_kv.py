@@ -31,8 +31,8 @@ class WorkersKVStore:
     """Entries in Workers KV, one key a user, each guarded by a Durable Object. `put` is atomic newer-wins.
 
     Every call is one request; asyncio and trio. `get` never goes back while the object answers; where KV answers in
-    its place, and in `get_many` always, an entry may be up to a minute older than the last `put`. A client passed in
-    is used as it is, and is never closed.
+    its place, and in `get_many` always, an entry may lack what was put in a call that goes on, or in the two minutes
+    before. A client passed in is used as it is, and is never closed.
     """
 
     def __init__(
