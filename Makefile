@@ -31,10 +31,10 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-demo: setup ## the lab, two regions, few samples: prints its tables, leaves build/lab/report.html
+demo: setup ## the lab, two regions, few samples (three minutes): prints its tables, leaves build/lab/report.html
 	@$(BIN)/edgememory lab --quick
 
-lab: setup ## the lab, the whole world, 500 calls a scenario: some twelve minutes
+lab: setup ## the lab, the whole world, 500 calls a scenario: some sixteen minutes
 	@$(BIN)/edgememory lab
 
 $(UPSTASH_STAMP): tests/upstash/package.json tests/upstash/package-lock.json

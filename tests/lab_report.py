@@ -62,7 +62,8 @@ def _memory(region: Region) -> dict[str, float]:
         "direct_new_connection": 7.1 * far, "direct_pooled": far * 1.01 + 0.8, "cache_aside_1h": far * 1.02 + 6.9,
         "cold": far * 1.01 + 7.4, "cold_new_process": 8.1 * far, "edge": 6.83, "warm": 0.31, "stale": 7.46,
         "callback": 19.62, "origin_down": 7.11, "edge_down": far * 1.01 + 51.2, "edge_down_open": far * 1.01 + 2.1,
-        "travel": 7.02, "agent_in_geneva": 3.41,
+        "travel": 7.02, "agent_in_geneva": 3.41, "kv_warm_location": 9.02, "kv_cold_location": 157.9,
+        "unplugged": 9.71,
     }  # fmt: skip
     if region.replica is None:
         return near
@@ -130,6 +131,7 @@ def made_up_report() -> Report:
         added_ms={
             "edge": _waits(2.1), "cold": _waits(7.2), "replica": _waits(6.9), "replica_unknown_user": _waits(8.0),
             "stale": _waits(3.1), "edge_down": _waits(52.0), "edge_down_open": _waits(3.1), "warm": _waits(-0.83),
+            "kv_warm_location": _waits(4.2), "kv_cold_location": _waits(6.1),
             "leave_up": _waits(3.0), "leave_down": _waits(11.6),
         },
         requests={
@@ -152,6 +154,7 @@ def made_up_report() -> Report:
         lost=0,
         single_flight=SingleFlight(1000, 1),
         own_error_ms=EchoWaits(0.41, 1.83),
+        bare_get_ms=EchoWaits(4.1, 7.9),
         disk_ms=EchoWaits(0.52, 3.11),
         judgements=(),
         conclusions=(),

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -14,8 +14,10 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+import edgememory.cli.lab as cli
 from edgememory.changes import MessageAdded
 from edgememory.ids import next_id
 from edgememory.lab.assemble import assemble
@@ -46,6 +48,12 @@ none = "Made up, so that a test is soon over."
 berlin = { label = "Berlin", latitude = 52.5, longitude = 13.4 }
 frankfurt = { label = "Frankfurt", latitude = 50.1, longitude = 8.7 }
 dublin = { label = "Dublin", latitude = 53.3, longitude = -6.3 }
+[kv.first_read]
+milliseconds = 60
+source = "none"
+[kv.distant_object]
+milliseconds = 30
+source = "none"
 [[callers]]
 place = "berlin"
 [[agents]]
@@ -62,7 +70,7 @@ dublin = { dublin = 2.0 }
 CALLS_EACH = 2
 SILENT = {"direct_new_connection", "direct_pooled", "cache_aside_1h"}
 """Without edgememory nothing is said."""
-TWICE = {"callback", "travel"}
+TWICE = {"callback", "travel", "unplugged"}
 CALLS = CALLS_EACH * (len(SCENARIOS) - len(SILENT) + len(TWICE))
 
 
@@ -98,10 +106,17 @@ async def test_the_report_has_every_scenario_and_counts_every_word(world_file: P
     assert "Berlin" in picture(report)
 
 
-def lab(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def lab(
+    folder: Path, *arguments: str, environment: Mapping[str, str] = os.environ
+) -> "subprocess.CompletedProcess[str]":
     main = "from edgememory.cli import main; main(prog_name='edgememory')"
     return subprocess.run(
-        [sys.executable, "-c", main, "lab", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-c", main, "lab", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -129,6 +144,27 @@ def test_a_mistake_is_told_before_anything_starts(
     assert ended.returncode != 0
     assert all(words in ended.stderr for words in told), ended.stderr
     assert not (tmp_path / "build").exists()
+
+
+def test_without_node_what_needs_it_is_refused(tmp_path: Path, world_file: Path) -> None:
+    arguments = (f"--world={world_file}", "--quick", "--region=berlin")
+    bare = {**os.environ, "PATH": "/nowhere"}
+    refused = lab(tmp_path, *arguments, "--scenario=edge", "--scenario=unplugged", environment=bare)
+    assert refused.returncode != 0
+    assert refused.stderr == "Error: node not found: install Node 20 or later (Debian: apt install nodejs npm)\n"
+    assert not (tmp_path / "build").exists()
+
+
+def test_a_world_without_cloudflare_is_played_without_the_worker(
+    tmp_path: Path, world_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Plan] = []
+    monkeypatch.setattr(cli, "play", lambda plan, as_json: plans.append(plan))
+    world_file.write_text(SMALL[: SMALL.index("[kv")] + SMALL[SMALL.index("[[callers") :], encoding="utf-8")
+    told = CliRunner().invoke(cli.command, [f"--world={world_file}"])
+    without = "kv_warm_location, kv_cold_location, unplugged"
+    assert told.stderr == f"without {without}: the world file says nothing of Cloudflare, in [kv]\n"
+    assert [set(SCENARIOS) - set(plan.scenarios) for plan in plans] == [set(without.split(", "))]
 
 
 async def test_what_is_not_in_the_database_once_counts_as_lost(database: str) -> None:

@@ -29,6 +29,10 @@ london = { label = "London", latitude = 51.5, longitude = -0.1 }
 paris = { label = "Paris", latitude = 48.9, longitude = 2.4 }
 oslo = { label = "Oslo", latitude = 59.9, longitude = 10.7 }
 
+[kv]
+first_read = { milliseconds = 200, source = "us" }
+distant_object = { milliseconds = 90, source = "them" }
+
 [round_trip_ms.us]
 geneva = { geneva = 1 }
 paris = { paris = 2, geneva = 12 }
@@ -113,6 +117,19 @@ def row(world: World, name: str) -> list[str]:
     return [here, agent, ", ".join(region.hosts), *(f"{wait * 1000:.0f} ms" for wait in waits), replica]
 
 
+def test_the_default_distant_object_is_as_far_as_other_agents_are() -> None:
+    agents = sorted({DEFAULT.region(name).agent for name in CALLERS})
+    pairs = [(here, there) for number, here in enumerate(agents) for there in agents[number + 1 :]]
+    assert DEFAULT.kv is not None
+    assert DEFAULT.kv.distant_object == pytest.approx(median(DEFAULT.link(*pair).round_trip for pair in pairs))
+
+
+def test_a_world_may_be_without_cloudflare(file: Path) -> None:
+    assert read_world(file).kv == (0.2, 0.09)
+    kv = SMALL[SMALL.index("[kv]") : SMALL.index("[round_trip_ms.us]")]
+    assert changed(file, kv, "").kv is None
+
+
 def test_a_distance_is_a_great_circle() -> None:
     def at(latitude: float, longitude: float) -> Place:
         return Place(label="somewhere", latitude=latitude, longitude=longitude)
@@ -175,6 +192,10 @@ def test_a_replica_that_is_farther_than_the_origin_is_none(file: Path) -> None:
             "jitter.source names 'nobody', which is not among the sources: us, them",
         ),
         ("share = 0.1", "share = -0.1", "`float` >= 0.0 - at `$.jitter.share`"),
+        ("milliseconds = 200", "milliseconds = -1", "`float` >= 0.0 - at `$.kv.first_read.milliseconds`"),
+        ("milliseconds = 90", "milliseconds = 10_001", "`float` <= 10000.0 - at `$.kv.distant_object.milliseconds`"),
+        ('200, source = "us"', '200, source = "nobody"', "kv.first_read.source names 'nobody'"),
+        ('90, source = "them"', '90, source = "nobody"', "kv.distant_object.source names 'nobody'"),
         ("path_factor = 2", "path_factor = 0.5", "`float` >= 1.0 - at `$.path_factor`"),
         ("latitude = 46.2", "latitude = 146.2", "<= 90.0 - at `$.places"),
         ("round_trip_ms.us", "round_trip_ms.nobody", "round_trip_ms names 'nobody', which is not among the sources"),

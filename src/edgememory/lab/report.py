@@ -148,6 +148,8 @@ class Report(Struct, frozen=True, kw_only=True):
     single_flight: SingleFlight
     own_error_ms: EchoWaits
     """How much later than it should an echo came back over a link of 150 ms without jitter."""
+    bare_get_ms: EchoWaits | None
+    """How long a plain GET of the Worker takes without a link, while calls are played: what the emulator costs."""
     disk_ms: EchoWaits
     """How long one write takes until it is on the disk of the outbox: what leaving cannot do without."""
     judgements: tuple[Judgement, ...]

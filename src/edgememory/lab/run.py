@@ -14,8 +14,8 @@ from edgememory.lab.progress import Progress
 from edgememory.lab.report import SingleFlight
 from edgememory.lab.running import Running, running_world
 from edgememory.lab.samples import Samples
-from edgememory.lab.scenarios.playbook import SCENARIOS
-from edgememory.lab.site import Site, all_connected
+from edgememory.lab.scenarios.playbook import AT_CLOUDFLARE, SCENARIOS
+from edgememory.lab.site import Kind, Site, all_connected
 from edgememory.lab.stage import AGENTS, Stage, drained
 from edgememory.models import UserKey
 
@@ -24,7 +24,7 @@ CALIBRATED = 0.150
 """The round trip of the link by which the lab measures its own error, in seconds. It has no jitter."""
 _CALIBRATIONS = 200
 _ABSENT = UserKey(NAMESPACE, "absent")
-_ECHO_ROUNDS = 3
+_ECHO_ROUNDS = 3  # at the least
 _LEAST_ECHOES = 100
 
 
@@ -37,15 +37,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     count: int
     """Calls of each scenario in each region."""
 
-    @property
-    def near(self) -> tuple[str, ...]:
-        """Scenarios of agents who read from a cache and the origin."""
-        return tuple(name for name in self.scenarios if not SCENARIOS[name].reads_replicas)
-
-    @property
-    def replicated(self) -> tuple[str, ...]:
-        """Scenarios of agents who read from replicas and the origin."""
-        return tuple(name for name in self.scenarios if SCENARIOS[name].reads_replicas)
+    def of(self, kind: Kind) -> tuple[str, ...]:
+        """Return the scenarios of one kind of agents."""
+        return tuple(name for name in self.scenarios if SCENARIOS[name].kind == kind)
 
 
 class Played(Struct, frozen=True, kw_only=True):
@@ -63,14 +57,15 @@ class Played(Struct, frozen=True, kw_only=True):
 async def run(plan: Plan, progress: Progress) -> Played:
     """Start the world, play the plan, stop the world."""
     samples, ledger = Samples(), Ledger()
-    replicas = plan.world.replicas if plan.replicated else ()
+    replicas = plan.world.replicas if plan.of("replica") else ()
+    kv = plan.world.kv if set(plan.scenarios) & set(AT_CLOUDFLARE) else None
     home = plan.world.places[plan.world.origin].label
     progress.say(f"starting Postgres in {home}, and its replicas: {', '.join(replicas) or 'none'}")
     async with running_world(plan.world, replicas) as running:
         errors = await _own_errors(running)
         flights: list[SingleFlight] = []
         for name in plan.regions:
-            async with running.site(plan.world.region(name)) as site:
+            async with running.site(plan.world.region(name), kv=kv) as site:
                 stage = Stage(
                     running=running,
                     site=site,
@@ -98,10 +93,8 @@ async def _region(stage: Stage, plan: Plan) -> None:
     site = stage.site
     echoes = -(-max(plan.count, _LEAST_ECHOES) // _ECHO_ROUNDS)
     await stage.echo(echoes)
-    await _scenarios(stage, site, plan.near)
-    await stage.echo(echoes)
-    if site.region.replica is not None:
-        await _scenarios(stage, site.replicated(), plan.replicated)
+    for kind in site.kinds:
+        await _scenarios(stage, site.of(kind), plan.of(kind))
         await stage.echo(echoes)
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
 
-from edgememory.lab.geography import Region, World
+from edgememory.lab.geography import KvDelays, Region, World
 from edgememory.lab.link import Link, wan_link
 from edgememory.lab.servers import PostgresServer, ReplicaServer, postgres_server, redis_server, replica_server
-from edgememory.lab.site import Hops, Site
+from edgememory.lab.servers.worker import TOKEN, worker_server
+from edgememory.lab.site import KEY_SECRET, Hops, Location, Site
 from edgememory.stores.postgres import PostgresPrimary, migrate
 from edgememory.stores.redis import RedisStore
+from edgememory.stores.workers_kv import WorkersKVStore
 
 _HOST = "127.0.0.1"
 _SETTINGS = {"autovacuum": "off"}
@@ -31,8 +33,8 @@ class Running:
     folder: Path
 
     @asynccontextmanager
-    async def site(self, region: Region) -> AsyncGenerator[Site]:
-        """Bring a region up: a cache, and links from the place of its agents to everything else."""
+    async def site(self, region: Region, *, kv: KvDelays | None = None) -> AsyncGenerator[Site]:
+        """Bring a region up: a cache, with *kv* a Worker, and links from the place of its agents to everything else."""
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(redis_server())
             here = region.agent
@@ -53,13 +55,23 @@ class Running:
                 replica_dsns={
                     place: _through(link, reached[place].dsn, reached[place].port) for place, link in replicas.items()
                 },
-                edge_beside=RedisStore(redis.url),
+                redis_beside=RedisStore(redis.url),
                 origin_beside=PostgresPrimary(self.postgres.dsn),
-                outbox=self.folder / f"{token_hex(8)}.sqlite",
+                location=None if kv is None else await self._location(stack, region, kv),
+                file=self.folder / f"{token_hex(8)}.sqlite",
             )
-            for close in (site.hops.aclose, site.edge_beside.aclose, site.origin_beside.aclose):
+            for close in (site.hops.aclose, site.redis_beside.aclose, site.origin_beside.aclose):
                 stack.push_async_callback(close)
             yield site
+
+    async def _location(self, stack: AsyncExitStack, region: Region, kv: KvDelays) -> Location:
+        milliseconds = {"FIRST_READ_MS": kv.first_read * 1000, "DISTANT_OBJECT_MS": kv.distant_object * 1000}
+        bindings = {"TOKENS": TOKEN} | {name: str(value) for name, value in milliseconds.items()}
+        server = await stack.enter_async_context(worker_server(bindings=bindings))
+        link = await self._link(stack, region.agent, region.edge, server.port)
+        beside = WorkersKVStore(server.url, TOKEN, key_secret=KEY_SECRET)
+        stack.push_async_callback(beside.aclose)
+        return Location(server=server, url=_through(link, server.url, server.port), beside=beside)
 
     async def _link(self, stack: AsyncExitStack, here: str, there: str, port: int) -> Link:
         shape = self.world.link(here, there)

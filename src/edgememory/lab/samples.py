@@ -36,6 +36,8 @@ class Samples:
     newest: defaultdict[str, ByScenario] = field(default_factory=_by_region)
     echoes: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     disk: list[float] = field(default_factory=list[float])
+    bare_gets: list[float] = field(default_factory=list[float])
+    """Of the Worker, without the library and without a link."""
     traced: list[Traced] = field(default_factory=list[Traced])
     failures: list[str] = field(default_factory=list[str])
 

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 import anyio
 from anyio.abc import SocketStream
@@ -15,15 +16,26 @@ from edgememory.lab.geography import Region
 from edgememory.lab.link import Link
 from edgememory.lab.people import NAMESPACE, Person
 from edgememory.lab.recorded import Record, RecordedCache, RecordedOrigin, RecordedOutbox, RecordedReplica
+from edgememory.lab.servers.worker import TOKEN, WorkerServer
 from edgememory.models import UserKey
+from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.outbox.file import FileOutbox
+from edgememory.outbox.workers import WorkersOutbox
 from edgememory.parts import ORIGIN_TIMEOUT, Parts
-from edgememory.store import CacheStore, OriginStore, ReplicaStore
+from edgememory.store import CacheStore, OriginStore, Outbox, ReplicaStore
 from edgememory.stores.postgres import PostgresPrimary, PostgresReplica
 from edgememory.stores.redis import RedisStore
+from edgememory.stores.workers_kv import WorkersKVStore
 from edgememory.tier import CacheTier, Tier
 
+Kind = Literal["redis", "replica", "workers_kv", "workers"]
+"""What agents have between process memory and the origin: the region's Redis, replicas, Workers KV, or the Worker with
+their outbox in it."""
 EDGE_TIMEOUT = 0.05
+WORKER_TIMEOUT = 0.25
+KEY_SECRET = "the lab's own secret"
+LEASE = 5.0
+"""Seconds until what a dead container had claimed of the Worker's outbox is adopted by another agent."""
 REPLICA_TIMEOUT = 0.1
 NOBODY = UserKey(NAMESPACE, "nobody")
 _SLACK = 0.010
@@ -96,6 +108,23 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """The Worker in the location of Cloudflare's that is nearest to a region's agents."""
+
+    server: WorkerServer
+    url: str
+    """As agents reach it."""
+    beside: WorkersKVStore
+    """As nobody does: past the link."""
+
+    def store(self) -> WorkersKVStore:
+        return WorkersKVStore(self.url, TOKEN, key_secret=KEY_SECRET)
+
+    def outbox(self) -> WorkersOutbox:
+        return WorkersOutbox(self.url, TOKEN, key_secret=KEY_SECRET)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """Where the agents of a region are. What stands *beside* it is reached past the links: nobody waits for that."""
 
@@ -108,11 +137,14 @@ class Site:
     edge_url: str
     origin_dsn: str
     replica_dsns: Mapping[str, str]
-    edge_beside: RedisStore
+    redis_beside: RedisStore
     origin_beside: PostgresPrimary
-    outbox: Path
-    """The host's: all its agents share it."""
-    reads_replicas: bool = False
+    location: Location | None
+    """None in a run without Cloudflare."""
+    file: Path
+    """The host's outbox: all its agents share it."""
+    kind: Kind = "redis"
+    """Its agents'."""
 
     @property
     def links(self) -> dict[str, Link]:
@@ -121,27 +153,60 @@ class Site:
         nearest = self.replicas.get(self.region.replica or "")
         return links if nearest is None else links | {"replica": nearest}
 
-    def replicated(self) -> "Site":
-        """Return the same site, whose agents have replicas in the place of a cache."""
-        return replace(self, reads_replicas=True)
+    @property
+    def kinds(self) -> Sequence[Kind]:
+        """Which agents there can be."""
+        replica: Sequence[Kind] = () if self.region.replica is None else ("replica",)
+        worker: Sequence[Kind] = () if self.location is None else ("workers_kv", "workers")
+        return ("redis", *replica, *worker)
+
+    def of(self, kind: Kind) -> "Site":
+        """Return the same site with other agents: *kind* is one of its `kinds`."""
+        return replace(self, kind=kind)
+
+    @property
+    def worker(self) -> Location:
+        assert self.location is not None, "asked for by agents of the Worker alone"
+        return self.location
+
+    @property
+    def edge_beside(self) -> CacheStore:
+        """The cache of its agents."""
+        return self.worker.beside if self._is_at_cloudflare else self.redis_beside
+
+    @property
+    def _is_at_cloudflare(self) -> bool:
+        return self.kind in ("workers_kv", "workers")
+
+    def outbox(self) -> Outbox:
+        """Make an outbox of its agents'."""
+        return self.worker.outbox() if self.kind == "workers" else FileOutbox(self.file)
+
+    def _edge(self, record: Record) -> CacheTier:
+        if self._is_at_cloudflare:
+            at_cloudflare: CacheStore = RecordedCache(self.worker.store(), record)
+            beside = self.kind == "workers"
+            return Tier(name="workers", store=at_cloudflare, timeout=WORKER_TIMEOUT, beside_outbox=beside)
+        redis: CacheStore = RecordedCache(RedisStore(self.edge_url), record)
+        return Tier(name="redis", store=redis, timeout=EDGE_TIMEOUT)
 
     @asynccontextmanager
     async def agent(self, *, policy: Policy | None = None) -> AsyncGenerator[Agent]:
         """A new process: nothing is in its memory, and no connection is open yet."""
         record = Record()
-        cache: CacheStore = RecordedCache(RedisStore(self.edge_url), record)
-        edge: CacheTier = Tier(name="redis", store=cache, timeout=EDGE_TIMEOUT)
+        edge = self._edge(record)
         replica: ReplicaStore | None = None
-        if self.reads_replicas:
+        if self.kind == "replica":
             replica = RecordedReplica(PostgresReplica(self.replica_dsns), record)
         origin: OriginStore = RecordedOrigin(PostgresPrimary(self.origin_dsn), record)
         parts = Parts(
             origin=Tier(name="origin", store=origin, timeout=ORIGIN_TIMEOUT),
-            outbox=RecordedOutbox(FileOutbox(self.outbox), record),
-            caches=() if self.reads_replicas else (edge,),
+            outbox=RecordedOutbox(self.outbox(), record),
+            caches=(edge,) if replica is None else (),
             replica=None if replica is None else Tier(name="replica", store=replica, timeout=REPLICA_TIMEOUT),
         )
-        async with EdgeMemory(parts, namespace=NAMESPACE, policy=policy) as memory:
+        delivery = DeliveryPolicy(lease=LEASE) if self.kind == "workers" else None
+        async with EdgeMemory(parts, namespace=NAMESPACE, policy=policy, delivery=delivery) as memory:
             yield Agent(site=self, memory=memory, edge=edge, origin=origin, replica=replica, record=record)
 
     @asynccontextmanager

@@ -18,7 +18,6 @@ from edgememory.lab.progress import Progress
 from edgememory.lab.running import Running
 from edgememory.lab.samples import Samples
 from edgememory.lab.site import Agent, Hops, Site
-from edgememory.outbox.file import FileOutbox
 
 T = TypeVar("T")
 
@@ -128,7 +127,7 @@ class Stage:
 
     async def _watch_disk(self) -> None:
         """Time what an outbox cannot do without, while calls are played: other programs' writes come in bursts."""
-        with self.site.outbox.with_name("disk").open("ab", buffering=0) as file:
+        with self.site.file.with_name("disk").open("ab", buffering=0) as file:
             while True:
                 self.samples.disk.append(await to_thread.run_sync(_synced_write, file))
                 await anyio.sleep(_DISK_LOOK)
@@ -136,7 +135,7 @@ class Stage:
 
 async def drained(site: Site) -> None:
     """Wait until nothing waits in the site's outbox."""
-    outbox = FileOutbox(site.outbox)
+    outbox = site.outbox()
     try:
         with anyio.move_on_after(DRAIN_TIMEOUT):
             while (await outbox.depth()).changes:  # noqa: ASYNC110  (nothing tells when another agent delivers)

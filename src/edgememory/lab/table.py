@@ -58,11 +58,14 @@ def _both(waited: Waits) -> tuple[str, str]:
 
 
 def _beneath(report: Report) -> str:
-    disk = report.disk_ms
+    disk, bare = report.disk_ms, report.bare_get_ms
+    worker = (
+        f"a plain GET of the Worker, without a link: {_ms(bare.p50)} ms p50, {_ms(bare.p99)} ms p99\n" if bare else ""
+    )
     return (
         "total: with the way from the caller, at the median; "
         f"of {BUDGET:g}: what that leaves of a response in {BUDGET:g} ms.\n"
-        f"one write until it is on the disk: {_ms(disk.p50)} ms p50, {_ms(disk.p99)} ms p99\n"
+        f"one write until it is on the disk: {_ms(disk.p50)} ms p50, {_ms(disk.p99)} ms p99\n{worker}"
     )
 
 

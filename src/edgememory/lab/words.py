@@ -21,6 +21,9 @@ WORDS: Mapping[str, str] = {
     "replica_unknown_user": "no cache, the replica does not know the user yet",
     "replica_lag_5s": "no cache, the replica is 5 s behind",
     "replica_lag_5s_at_least": "the same, and the version is asked for",
+    "kv_warm_location": "Workers KV: called here a minute ago",
+    "kv_cold_location": "Workers KV: has always called elsewhere",
+    "unplugged": "container killed, Geneva away: calls back after 5 s",
     "leave_up": "leaving a call: Geneva is up",
     "leave_down": "leaving a call: Geneva cannot be reached",
 }

@@ -5,18 +5,19 @@ from typing import Literal
 
 from msgspec import Struct
 
-from edgememory.lab.scenarios import baselines, near, places, replication
+from edgememory.lab.scenarios import baselines, cloudflare, near, places, replication
+from edgememory.lab.site import Kind
 from edgememory.lab.stage import Stage
 
-Far = Literal["edge", "replica", "geneva"]
+Far = Literal["edge", "replica", "geneva", "object"]
 
 
 class Scenario(Struct, frozen=True):
-    """How to play it, and which round trips it cannot do without."""
+    """How to play it, which round trips it cannot do without, and whose agents play."""
 
     play: Callable[[Stage], Awaitable[None]]
     floor: tuple[Far, ...] = ()
-    reads_replicas: bool = False
+    kind: Kind = "redis"
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -34,8 +35,14 @@ SCENARIOS: Mapping[str, Scenario] = {
     "edge_down_open": Scenario(near.edge_down_open, ("geneva",)),
     "travel": Scenario(places.travel, ("edge",)),
     "agent_in_geneva": Scenario(places.agent_in_geneva),
-    "replica": Scenario(replication.replica, ("replica",), reads_replicas=True),
-    "replica_unknown_user": Scenario(replication.replica_unknown_user, ("replica", "geneva"), reads_replicas=True),
-    "replica_lag_5s": Scenario(replication.replica_lag_5s, ("replica",), reads_replicas=True),
-    "replica_lag_5s_at_least": Scenario(replication.replica_lag_5s_at_least, ("geneva",), reads_replicas=True),
+    "replica": Scenario(replication.replica, ("replica",), kind="replica"),
+    "replica_unknown_user": Scenario(replication.replica_unknown_user, ("replica", "geneva"), kind="replica"),
+    "replica_lag_5s": Scenario(replication.replica_lag_5s, ("replica",), kind="replica"),
+    "replica_lag_5s_at_least": Scenario(replication.replica_lag_5s_at_least, ("geneva",), kind="replica"),
+    "kv_warm_location": Scenario(cloudflare.kv_warm_location, ("edge",), kind="workers_kv"),
+    "kv_cold_location": Scenario(cloudflare.kv_cold_location, ("edge", "object"), kind="workers_kv"),
+    "unplugged": Scenario(cloudflare.unplugged, ("edge",), kind="workers"),
 }
+
+AT_CLOUDFLARE = tuple(name for name, scenario in SCENARIOS.items() if scenario.kind in ("workers_kv", "workers"))
+"""Those that need the Worker."""
