@@ -150,6 +150,7 @@ def test_a_slow_write_to_kv_does_not_undo_a_tombstone(worker: WorkerServer, clie
     assert worker.in_kv(key) == "tombstone"
 
 
+@pytest.mark.timeout(30)  # not only once the call is over, and KV is told of what came last
 def test_an_entry_is_forgotten_when_its_time_is_over(worker: WorkerServer, client: httpx.Client, key: str) -> None:
     put_into_kv(worker, client, key, "text", "5.0.0")
     assert put(client, key, "brief", "6.0.0", keep=0.3).status_code == 204

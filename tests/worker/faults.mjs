@@ -53,11 +53,9 @@ export class UserObject extends RealUser {
   }
 
   async ring(afterSilence) {
-    if (afterSilence) {
-      this.kv.put("writeAfter", 0);
-      this.kv.put("writtenAt", 0);
-      this.retryAt = 0;
-    }
+    this.retryAt = 0;
+    this.kv.put("writtenAt", afterSilence ? 0 : Date.now() - 2000); // either way KV would take it
+    if (afterSilence) this.kv.put("writeAfter", 0);
     await this.alarm();
   }
 
