@@ -54,8 +54,8 @@ export class UserObject extends RealUser {
 
   async ring(afterSilence) {
     this.retryAt = 0;
-    this.kv.put("writtenAt", afterSilence ? 0 : Date.now() - 2000); // either way KV would take it
     if (afterSilence) this.kv.put("writeAfter", 0);
+    await sleep((this.kv.get("writtenAt") ?? 0) + 1200 - Date.now()); // until KV would take it
     await this.alarm();
   }
 
