@@ -35,16 +35,13 @@ async def delete_user(runtime: Runtime, user: UserKey, policy: Policy) -> Receip
             effective_by=now + timedelta(seconds=policy.near_keep),
         ),
     ]
-    for name, error in failures.items():
-        cleared = error is None
-        stores.append(
-            Cleared(
-                store=name,
-                cleared=cleared,
-                effective_by=now if cleared else None,
-                error=None if error is None else str(error),
-            )
-        )
+    for tier in runtime.tiered.caches:
+        error = failures[tier.name]
+        if error is not None:
+            stores.append(Cleared(store=tier.name, cleared=False, error=str(error)))
+            continue
+        effective_by = now + timedelta(seconds=tier.store.cleared_after)
+        stores.append(Cleared(store=tier.name, cleared=True, effective_by=effective_by))
     if runtime.tiered.replica is not None:
         stores += await _at_the_replicas(runtime, runtime.tiered.replica, user, tombstone)
     dropped, outbox = await _in_the_outbox(runtime, user, tombstone, now)

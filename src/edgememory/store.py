@@ -32,6 +32,11 @@ class CacheStore(MemoryStore, Protocol):
     equal one counts as standing, and is written again). `keep` is seconds until the backend may drop it.
     """
 
+    @property
+    def cleared_after(self) -> float:
+        """Seconds in which some reader may still be shown what was there before a tombstone: 0 where none may."""
+        ...
+
     async def get_many(self, users: Sequence[UserKey]) -> Mapping[UserKey, Entry]: ...
     async def put(self, user: UserKey, entry: Entry, *, keep: float) -> bool: ...
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from time import time
 from uuid import uuid4
 
@@ -136,3 +137,18 @@ async def test_a_call_is_written_to_kv_three_times_at_most(empty_worker: WorkerS
             assert session.opened_with.age > 60, "so it is refreshed"
         await memory.flush()
     assert len(empty_worker.kv_writes(key)) == writes
+
+
+async def test_a_receipt_says_how_long_a_location_may_still_show_what_was_deleted(
+    empty_worker: WorkerServer, anyio_backend: str
+) -> None:
+    origin = FakeOrigin(now=time)
+    async with agent(empty_worker, origin, Host()) as memory:
+        async with memory.session(anna := f"anna-{uuid4().hex}") as session:
+            session.set_name("Anna")
+            await session.committed()
+        receipt = await memory.delete_user(anna)
+    by = {cleared.store: cleared.effective_by for cleared in receipt.stores}
+    assert by["workers"] is not None
+    assert by["memory"] is not None
+    assert by["workers"] - by["memory"] == timedelta(seconds=60)

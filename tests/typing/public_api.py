@@ -145,6 +145,8 @@ def errors(error: EdgeMemoryError) -> str:
 class OwnCache:
     """What someone writes who brings a cache of their own."""
 
+    cleared_after = 0.0
+
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None:
         return None
 

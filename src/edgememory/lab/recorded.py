@@ -47,6 +47,10 @@ class RecordedCache:
     store: CacheStore
     record: Record
 
+    @property
+    def cleared_after(self) -> float:
+        return self.store.cleared_after
+
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None:
         return await self.record.note("edge", "get", user, self.store.get(user, at_least=at_least))
 

@@ -34,6 +34,8 @@ class InMemoryStore:
     *max_bytes* is not held, nor is the older one that it replaces.
     """
 
+    cleared_after = 0.0
+
     def __init__(self, *, max_bytes: int = MAX_BYTES, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes = max_bytes
         self._monotonic = monotonic

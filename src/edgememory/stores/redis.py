@@ -25,6 +25,8 @@ class RedisStore:
     bring deleted data back: `maxmemory-policy noeviction`, or `volatile-ttl`, which takes tombstones last.
     """
 
+    cleared_after = 0.0
+
     def __init__(self, client: "Redis | str", *, max_connections: int = 16) -> None:
         """*client* is a client, or a URL. A URL's pool has *max_connections*: more calls wait their turn."""
         self._client = RedisClient(client, max_connections=max_connections)

@@ -51,6 +51,8 @@ class UpstashStore:
     be off, as it is by default, or a late fill may bring deleted data back.
     """
 
+    cleared_after = 0.0
+
     def __init__(
         self, url: str, token: str, *, key_secret: str | None, client: "httpx.AsyncClient | None" = None
     ) -> None:

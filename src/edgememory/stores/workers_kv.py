@@ -35,6 +35,9 @@ class WorkersKVStore:
     before. A client passed in is used as it is, and is never closed.
     """
 
+    cleared_after = 60.0
+    """The `cacheTtl` of the Worker's reads: what a location has cached of KV shows there while the object is silent."""
+
     def __init__(
         self, url: str, token: str, *, key_secret: str | None, client: "httpx.AsyncClient | None" = None
     ) -> None:

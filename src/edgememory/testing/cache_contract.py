@@ -66,6 +66,9 @@ class CacheContract(ABC):
     def user(self) -> UserKey:
         return UserKey("contract", uuid4().hex)
 
+    async def test_what_was_deleted_is_shown_no_more_once_the_tombstone_was_put(self, store: CacheStore) -> None:
+        assert store.cleared_after == 0
+
     async def test_what_was_put_is_read(self, store: CacheStore, user: UserKey) -> None:
         assert await store.put(user, full_entry(), keep=KEEP)
         assert await store.get(user) == full_entry()
@@ -225,6 +228,9 @@ class EventualCacheContract(CacheContract):
     @abstractmethod
     async def let_go(self, user: UserKey) -> None:
         """End that."""
+
+    async def test_what_was_deleted_is_shown_no_more_once_the_tombstone_was_put(self, store: CacheStore) -> None:
+        assert store.cleared_after > 0, "a receipt that says less would be wrong"
 
     async def test_many_may_lag_behind_one_and_catch_up(self, store: CacheStore, user: UserKey) -> None:
         assert await store.put(user, entry_at(5, text="old"), keep=KEEP)

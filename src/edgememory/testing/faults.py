@@ -96,6 +96,10 @@ class DistantCache:
         self._store = store
         self._way = way
 
+    @property
+    def cleared_after(self) -> float:
+        return self._store.cleared_after
+
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None:
         return await self._way.carry("get", lambda: self._store.get(user, at_least=at_least))
 
