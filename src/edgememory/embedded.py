@@ -156,8 +156,10 @@ class EmbeddedPostgres:
 
     def _is_ready(self, port: int, pid: int) -> bool:
         # Line 1 is the process id, line 8 the status. A file left by a crash has another process id, unless the
-        # crash is so recent that other processes of the server are still ending: then nobody listens.
+        # crash is so recent that other processes of the server are still ending: then nobody listens, or only one of
+        # them for another moment.
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            os.kill(pid, 0)
             lines = (self.folder / "postgres" / "postmaster.pid").read_text().splitlines()
             return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
         return False
