@@ -188,8 +188,10 @@ def _said(person: Person, text: str) -> MessageAdded:
 def test_an_interrupted_lab_leaves_no_process_behind(tmp_path: Path) -> None:
     mark = f"EDGEMEMORY_TEST={uuid4().hex}"
     name, _, value = mark.partition("=")
+    # A shell that runs the tests in the background has them, and what they start, ignore SIGINT.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     lab = subprocess.Popen(
-        [sys.executable, "-c", "from edgememory.cli import main; main()", "lab", "--quick"],
+        [sys.executable, "-c", f"{heeding}; from edgememory.cli import main; main()", "lab", "--quick"],
         cwd=tmp_path,
         env={**os.environ, name: value},
         stdout=subprocess.PIPE,
