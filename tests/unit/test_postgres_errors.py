@@ -20,6 +20,7 @@ from edgememory.stores.postgres.errors import postgres_errors
         (asyncpg.LockNotAvailableError, StoreUnavailableError),
         (asyncpg.ConnectionDoesNotExistError, StoreUnavailableError),
         (asyncpg.IdleInTransactionSessionTimeoutError, StoreUnavailableError),
+        (asyncpg.InternalClientError, StoreUnavailableError),
         (ConnectionResetError, StoreUnavailableError),
         (TimeoutError, StoreUnavailableError),
         (asyncpg.NumericValueOutOfRangeError, StoreRejectedError),

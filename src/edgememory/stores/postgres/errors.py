@@ -25,6 +25,7 @@ _ERRORS: ErrorMap = {
     asyncpg.InvalidTransactionStateError: StoreUnavailableError,
     asyncpg.PostgresSystemError: StoreUnavailableError,
     asyncpg.InterfaceError: StoreUnavailableError,
+    asyncpg.InternalClientError: StoreUnavailableError,  # asked while the server's farewell was being read
     asyncpg.DiskFullError: StoreBlockedError,
     asyncpg.InvalidAuthorizationSpecificationError: StoreBlockedError,
     asyncpg.InvalidCatalogNameError: StoreBlockedError,

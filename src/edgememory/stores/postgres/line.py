@@ -26,6 +26,7 @@ GONE = (
     asyncpg.IdleSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
 )
 """Errors after which a line is not used again: the server restarted, or another one is the primary now."""
