@@ -1,6 +1,6 @@
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import anyio
 import anyio.abc
@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from anyio import CancelScope, create_task_group, to_thread
 
-from edgememory.errors import StoreBlockedError, StoreError, StoreRejectedError, StoreUnavailableError
+from edgememory.errors import StoreBlockedError, StoreRejectedError, StoreUnavailableError
 from edgememory.lab.servers import PostgresServer
 from edgememory.models import UserKey
 from edgememory.stores.postgres import PostgresPrimary, migrate
@@ -196,12 +196,12 @@ async def test_a_restart_in_mid_commit_loses_and_doubles_nothing(
     own_postgres_server: PostgresServer, mode: str
 ) -> None:
     changes = [Talk().says("hello"), Talk().remembers("Has a dog")]
-    failed: list[StoreError] = []
+    taken: list[int] = []
 
     async def commit() -> None:
-        with pytest.raises(StoreUnavailableError) as caught:
-            await primary.commit(ANN, changes)
-        failed.append(caught.value)
+        # A server that stops may end the other's lock before this one's connection.
+        with suppress(StoreUnavailableError):
+            taken.append((await primary.commit(ANN, changes)).entry.snapshot.version)
 
     async with primary_on_own(own_postgres_server) as primary:
         await primary.warm()
@@ -212,11 +212,10 @@ async def test_a_restart_in_mid_commit_loses_and_doubles_nothing(
             await waits_for_a_lock(own_postgres_server.dsn)
             await to_thread.run_sync(own_postgres_server.stop, mode)
         blocker.terminate()
-        assert len(failed) == 1
         await to_thread.run_sync(own_postgres_server.restart)
         for version in (1, 2):
             committed = await primary.commit(ANN, changes)
-            assert committed.entry.snapshot.version == version
+            assert committed.entry.snapshot.version == len(taken) + version
             assert [message.text for message in committed.entry.snapshot.messages] == ["hello"]
 
 
