@@ -17,8 +17,9 @@ from tests.simulation.stores import POISON, REFUSED, true_time
 from tests.simulation.world import Host, Process, World
 
 _said = count()
-TIME_ENOUGH = 40.0
-"""Seconds: longer than a lease of somebody who died, a poll, and the longest pause between two tries."""
+TIME_ENOUGH = 90.0
+"""Seconds: longer than a lease of somebody who died, a poll, and the longest pause between two tries; and long enough
+to take a hundred changes to the origin one by one, as is done where one of them is refused."""
 
 
 async def live(world: World, host: Host) -> None:

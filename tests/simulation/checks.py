@@ -114,11 +114,11 @@ def _effective(history: History, deleted: Deleted, got: Got, lefts: list[Left]) 
     while neither the cache nor the origin can be asked.
     """
     if got.process == deleted.process:
-        return deleted.at
+        return deleted.at  # it knows better than any location
     lag = history.lag if got.region in history.replicated and "replica near" not in deleted.cleared else 0.0
     own = [left.at for left in lefts if left.process == got.process and left.user == got.user]
     open_then = [at for at in own if at <= got.began and _opened_before(history, got, deleted)]
-    return max([deleted.at + lag + LONGEST_FAULT, *open_then]) + history.policy.near_keep
+    return max([deleted.at + history.cleared_after + lag + LONGEST_FAULT, *open_then]) + history.policy.near_keep
 
 
 def _opened_before(history: History, got: Got, deleted: Deleted) -> bool:

@@ -35,6 +35,7 @@ def reads_your_writes(history: History) -> Iterator[str]:
     messages = _messages(history)
     crowded = _crowded(history)
     reads = [got for got in history.of(Got) if got.session and got.status != "degraded" and got.user not in crowded]
+    erasures = [committed for committed in history.of(Committed) if not committed.exists]
     for left in history.of(Left):
         for change in made.get(left.session, ()):
             if change.id in messages:
@@ -42,7 +43,15 @@ def reads_your_writes(history: History) -> Iterator[str]:
             for got in reads:
                 if got.user != left.user or got.began <= left.at:
                     continue
-                knows = got.process == left.process or (got.host == left.host and left.durable)
+                # Whoever dropped it, because of a deletion, need not have told the reader's process.
+                if any(
+                    e.user == got.user and e.at <= got.at and not survives(change, e.erased_at, e.erased_time)
+                    for e in erasures
+                ):
+                    continue
+                knows = got.process == left.process or (
+                    history.outboxes[got.host] == history.outboxes[left.host] and left.durable
+                )
                 if knows and change.text not in got.texts and survives(change, got.erased_at, got.erased_time):
                     yield f"{got} does not show {change}, left by {left}"
 

@@ -160,6 +160,10 @@ class History:
     """The longest that a replica may lag behind."""
     replicated: frozenset[str] = frozenset()
     """Regions with a replica."""
+    outboxes: dict[str, str] = field(default_factory=dict)
+    """The outbox of each host."""
+    cleared_after: float = 0.0
+    """How long an edge may show what was deleted."""
     events: list[Event] = field(default_factory=list)
     final: dict[str, Snapshot] = field(default_factory=dict)
     """The full state of each user at the origin in the end."""

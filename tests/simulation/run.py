@@ -92,7 +92,7 @@ async def _converge(made: World, region: Region) -> None:
                 expected = _content(bound(made.ledger.state(key)))
                 for store, held in (
                     ("memory", (await memory.warm(user)).entry),
-                    ("edge", await region.cache.get(key)),
+                    ("edge", await region.held.get(key)),
                 ):
                     made.history.add(
                         Converged(

@@ -141,13 +141,13 @@ class RecordingOutbox(MemoryOutbox):
 
     def __init__(self, host: str, history: History, now: Callable[[], float]) -> None:
         super().__init__(now=now)
-        self._host = host
+        self.name = host
         self._history = history
 
     async def append(self, user: UserKey, changes: Sequence[Change]) -> Pending:
         pending = await super().append(user, changes)
         for change in changes:
-            self._history.add(Appended(at=true_time(), host=self._host, id=change.id))
+            self._history.add(Appended(at=true_time(), host=self.name, id=change.id))
         return pending
 
 

@@ -6,7 +6,7 @@ import anyio
 
 from edgememory.testing.faults import Link
 from tests.simulation.history import Restarted
-from tests.simulation.stores import true_time
+from tests.simulation.stores import RegionCache, true_time
 from tests.simulation.world import LONGEST_FAULT, Region, World
 
 
@@ -31,6 +31,10 @@ async def _one_fault(world: World) -> None:
             lambda: _set(region.to_cache, drops=0.4, loses_answers=0.3),
             lambda: _set(region.to_cache, refuses_writes=True),
             lambda: _restart(world, region),
+            lambda: _set(region.to_object, down=True),
+            lambda: _set(region.to_object, hangs=True),
+            lambda: _set(region.to_object, drops=0.3, loses_answers=0.3),
+            lambda: _kv_refuses(world),
             lambda: _set(region.to_origin, hangs=True),
             lambda: _set(region.to_origin, down=True),
             lambda: _set(region.to_origin, drops=0.2, loses_answers=0.5),
@@ -45,6 +49,8 @@ async def _one_fault(world: World) -> None:
     await anyio.sleep(random.choice((0.1, 1.0, 4.0, LONGEST_FAULT)))
     if link is not None:
         link.heal()
+    if world.objects is not None:
+        world.objects.kv_refuses = False
     if region.replica is not None:
         region.replica.catch_up()
 
@@ -57,8 +63,14 @@ def _set(link: Link, **faults: float) -> Link:
 
 def _restart(world: World, region: Region) -> None:
     """The cache comes back empty."""
-    region.cache.forget()
-    world.history.add(Restarted(at=true_time(), region=region.name))
+    if isinstance(region.held, RegionCache):
+        region.held.forget()
+        world.history.add(Restarted(at=true_time(), region=region.name))
+
+
+def _kv_refuses(world: World) -> None:
+    if world.objects is not None:
+        world.objects.kv_refuses = True
 
 
 def _cut_off(region: Region) -> None:
@@ -68,7 +80,7 @@ def _cut_off(region: Region) -> None:
 
 def _heal(world: World) -> None:
     for region in world.regions:
-        for link in (region.to_cache, region.to_origin, region.to_replica):
+        for link in (region.to_cache, region.to_object, region.to_origin, region.to_replica):
             link.heal()
         if region.replica is not None:
             region.replica.catch_up()

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import settings
 
 from tests.simulation.checks import violations
+from tests.simulation.cloudflare import Location
 from tests.simulation.history import Committed, Converged, Deleted, Died, Got, Left, Made, Restarted, WasCommitted
 from tests.simulation.run import simulate
 
@@ -29,6 +30,7 @@ def test_worlds_are_eventful() -> None:
     histories = [simulate(seed) for seed in range(5)]
     for kind in (Committed, Converged, Deleted, Died, Got, Left, Made, Restarted, WasCommitted):
         assert any(True for history in histories for _ in history.of(kind)), kind
+    assert {0.0, Location.cleared_after} == {history.cleared_after for history in histories}, "Redis, and Cloudflare"
     reads = [got for history in histories for got in history.of(Got)]
     assert {"fresh", "stale", "degraded"} <= {got.status for got in reads}
     assert {"memory", "edge", "origin", "replica"} <= {got.tier for got in reads}

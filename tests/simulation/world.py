@@ -13,8 +13,11 @@ from edgememory import EdgeMemory
 from edgememory.freshness import Policy
 from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import Parts
+from edgememory.store import CacheStore, Outbox
+from edgememory.stores.memory import InMemoryStore
 from edgememory.testing.faults import DistantCache, DistantOrigin, DistantOutbox, DistantReplica, Link
 from edgememory.tier import Tier
+from tests.simulation.cloudflare import Location, Objects, OutboxThere
 from tests.simulation.history import Died, History
 from tests.simulation.stores import START, LaggingReplica, Ledger, RecordingOutbox, RegionCache, clock, true_time
 
@@ -31,8 +34,12 @@ DELIVERY = DeliveryPolicy(lease=6.0, poll=3.0, commit_timeout=1.0, blocked_pause
 @dataclass
 class Region:
     name: str
-    cache: RegionCache
+    cache: CacheStore
+    held: InMemoryStore
+    """What the cache holds in the end."""
     to_cache: Link
+    to_object: Link
+    """From a location of Cloudflare's, if that is the edge."""
     to_origin: Link
     replica: LaggingReplica | None
     to_replica: Link
@@ -43,6 +50,8 @@ class Host:
     name: str
     region: Region
     outbox: RecordingOutbox
+    reached: Outbox
+    """The same, as its processes reach it."""
     to_outbox: Link
     skew: float
 
@@ -60,6 +69,8 @@ class World:
     regions: list[Region]
     hosts: list[Host]
     users: list[str]
+    objects: Objects | None
+    """Cloudflare's, if that is the edge."""
     ends: float
     """When agents stop, and faults heal."""
     shown: list[tuple[str, int]] = field(default_factory=list)
@@ -115,8 +126,9 @@ class Process:
                 Tier(
                     name="edge",
                     store=DistantCache(region.cache, Wire(self, region.to_cache)),
-                    timeout=0.05,
+                    timeout=0.05 if self.world.objects is None else 0.25,
                     monotonic=anyio.current_time,
+                    beside_outbox=isinstance(host.reached, OutboxThere),
                 )
             ],
             replica=None
@@ -127,7 +139,7 @@ class Process:
                 timeout=0.1,
                 monotonic=anyio.current_time,
             ),
-            outbox=DistantOutbox(host.outbox, Wire(self, host.to_outbox)),
+            outbox=DistantOutbox(host.reached, Wire(self, host.to_outbox)),
         )
 
     def die(self) -> None:
@@ -161,7 +173,7 @@ class Wire:
 
 
 def made_up_world(seed: int) -> World:
-    """Make a world from a seed: two regions, three hosts, a few users."""
+    """Make a world from a seed: two regions, three hosts, a few users; a Redis in each region, or Cloudflare."""
     random = Random(seed)
     policy = Policy(
         ttl=random.choice((6.0, 15.0)),
@@ -173,19 +185,34 @@ def made_up_world(seed: int) -> World:
     )
     history = History(seed=seed, policy=policy, clock_error=CLOCK_ERROR, lag=LONGEST_LAG)
     ledger = Ledger(history)
-    regions = [_region(name, ledger, random) for name in ("west", "south")]
+    objects = None
+    if random.random() < 0.5:
+        objects = Objects(RecordingOutbox("objects", history, true_time), random)
+        history.cleared_after = Location.cleared_after
+    regions = [_region(name, ledger, objects, random) for name in ("west", "south")]
     history.replicated = frozenset(region.name for region in regions if region.replica is not None)
     hosts = [
-        _host(name, regions[index], history, random) for name, index in (("west-1", 0), ("west-2", 0), ("south-1", 1))
+        _host(name, regions[index], objects if there else None, history, random)
+        for there in (random.random() < 0.7,)
+        for name, index in (("west-1", 0), ("west-2", 0), ("south-1", 1))
     ]
+    history.outboxes = {host.name: host.outbox.name for host in hosts}
     users = ["ana", "bo", "cy", "di"][: random.randint(1, 4)]
-    return World(history, random, ledger, regions, hosts, users, ends=START + random.choice((20.0, 50.0)))
+    return World(history, random, ledger, regions, hosts, users, objects, ends=START + random.choice((20.0, 50.0)))
 
 
-def _region(name: str, ledger: Ledger, random: Random) -> Region:
+def _region(name: str, ledger: Ledger, objects: Objects | None, random: Random) -> Region:
+    to_object = Link(store="object", random=random, latency=random.choice((0.002, 0.07)))
+    cache: RegionCache | Location
+    if objects is None:
+        cache = held = RegionCache(monotonic=anyio.current_time)
+    else:
+        cache, held = Location(objects, to_object), objects.entries
     return Region(
         name=name,
-        cache=RegionCache(monotonic=anyio.current_time),
+        cache=cache,
+        held=held,
+        to_object=to_object,
         to_cache=Link(store="edge", random=random, latency=0.003),
         to_origin=Link(store="origin", random=random, latency=random.choice((0.005, 0.075))),
         replica=LaggingReplica(ledger, random.choice((0.0, 0.5, 3.0))) if random.random() < 0.6 else None,
@@ -193,11 +220,14 @@ def _region(name: str, ledger: Ledger, random: Random) -> Region:
     )
 
 
-def _host(name: str, region: Region, history: History, random: Random) -> Host:
+def _host(name: str, region: Region, objects: Objects | None, history: History, random: Random) -> Host:
     skew = random.uniform(-CLOCK_ERROR / 2, CLOCK_ERROR / 2)
     link = Link(store="outbox", random=random, latency=random.choice((0.0002, 0.004)))
 
     def now() -> float:
         return true_time() + skew
 
-    return Host(name, region, RecordingOutbox(name, history, now), link, skew)
+    if objects is not None:
+        return Host(name, region, objects.outbox, OutboxThere(objects, region.to_object), link, skew)
+    outbox = RecordingOutbox(name, history, now)
+    return Host(name, region, outbox, outbox, link, skew)
