@@ -12,7 +12,7 @@ import trio.testing
 from edgememory.background import Background
 from edgememory.changes import Change
 from edgememory.errors import StoreBlockedError, StoreError, StoreRejectedError, StoreUnavailableError
-from edgememory.models import Entry, UserKey
+from edgememory.models import Claim, Committed, Entry, UserKey
 from edgememory.outbox.backoff import FIRST, LONGEST, backoff
 from edgememory.outbox.delivery import Delivery, DeliveryPolicy, Settled
 from edgememory.telemetry import Counters
@@ -242,7 +242,7 @@ async def test_one_success_ends_everybody_s_pause(origin: FakeOrigin, outbox: Fa
     assert origin.commit_times[-1] == origin.commit_times[-2]
 
 
-async def test_a_batch_that_failed_twice_goes_one_by_one(origin: FakeOrigin, outbox: FakeOutbox) -> None:
+async def test_a_batch_that_failed_twice_is_divided(origin: FakeOrigin, outbox: FakeOutbox) -> None:
     def too_slow_together(user: UserKey, changes: Sequence[Change]) -> None:
         if len(changes) > 1:
             raise UNAVAILABLE
@@ -251,11 +251,24 @@ async def test_a_batch_that_failed_twice_goes_one_by_one(origin: FakeOrigin, out
     await outbox.append(ANNA, said("one", "two", "three"))
     async with delivering(outbox, origin) as running:
         await running.until_empty()
-    assert [len(ids) for _, ids in origin.commits] == [3, 3, 1, 1, 1]
+    assert [len(ids) for _, ids in origin.commits][:3] == [3, 3, 1]
     assert origin.texts(ANNA) == ["one", "two", "three"]
 
 
+async def test_after_an_outage_a_long_call_is_a_few_commits(origin: FakeOrigin, outbox: FakeOutbox) -> None:
+    async with delivering(outbox, origin) as running:
+        origin.switch.fail(UNAVAILABLE)
+        await outbox.append(ANNA, said(*MANY))
+        running.delivery.wake()
+        await anyio.sleep(600)
+        origin.switch.heal()
+        before = len(origin.commits)
+        await running.until_empty()
+    assert [len(ids) for _, ids in origin.commits][before:] == [1, 2, 4, 8, 16, 32, 37]
+
+
 GOOD = [f"good {number}" for number in range(20)]
+MANY = [f"many {number}" for number in range(100)]
 
 
 async def test_a_change_that_the_origin_rejects_is_buried_alone(origin: FakeOrigin, outbox: FakeOutbox) -> None:
@@ -270,6 +283,58 @@ async def test_a_change_that_the_origin_rejects_is_buried_alone(origin: FakeOrig
     assert running.counters.changes_rejected == 1
     assert running.counters.changes_delivered == len(GOOD)
     assert {refusal.id for settled in running.settled for refusal in settled.refused} == {letter.id}
+
+
+async def test_one_bad_change_among_many_is_found_by_halving(origin: FakeOrigin, outbox: FakeOutbox) -> None:
+    origin.judge = refuses(REJECTED, "bad")
+    await outbox.append(ANNA, said(*MANY[:37], "bad", *MANY[37:]))
+    async with delivering(outbox, origin) as running:
+        await running.until_empty()
+    assert origin.texts(ANNA) == MANY
+    assert len(origin.commits) < 25
+
+
+async def test_who_has_many_bad_changes_does_not_keep_the_origin_from_others(
+    origin: FakeOrigin, outbox: FakeOutbox
+) -> None:
+    origin.judge = refuses(REJECTED, *MANY)
+    await outbox.append(ANNA, said(*MANY))
+    await outbox.append(BERT, said("good"))
+    async with delivering(outbox, origin) as running:
+        await running.until_empty()
+    users = [user for user, _ in origin.commits]
+    assert users.index(BERT) < 3
+
+
+async def test_no_more_is_committed_once_the_lease_is_over() -> None:
+    """Somebody else may be at it by then."""
+    claimed = 0.0
+    longest = 0.0
+
+    class Watched(FakeOutbox):
+        async def claim(self, *, lease: float, limit: int) -> Sequence[Claim]:
+            nonlocal claimed
+            claims = await super().claim(lease=lease, limit=limit)
+            claimed = anyio.current_time() if claims else claimed
+            return claims
+
+    class Slow(FakeOrigin):
+        async def commit(self, user: UserKey, changes: Sequence[Change]) -> Committed:
+            nonlocal longest
+            longest = max(longest, anyio.current_time() - claimed)
+            await anyio.sleep(1.0)
+            return await super().commit(user, changes)
+
+    class Hurried(Running):
+        policy = DeliveryPolicy(lease=10.0)
+
+    outbox, origin = Watched(), Slow()
+    origin.judge = refuses(REJECTED, *MANY)
+    await outbox.append(ANNA, said(*MANY))
+    async with delivering(outbox, origin, Hurried) as running:
+        await running.until_empty()
+    assert len(await outbox.dead_letters(limit=200)) == len(MANY)
+    assert longest <= 10.0 + 1.0, "a change that is refused is two commits"
 
 
 @pytest.mark.parametrize("poisons", [1, 2, 4])

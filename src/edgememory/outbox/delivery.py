@@ -21,7 +21,7 @@ from edgememory.tier import store_timeout
 _log = logging.getLogger("edgememory")
 
 FAILURES_OF_A_BATCH = 2
-"""After as many, its changes go one by one."""
+"""After as many, its changes go one at a time, until that succeeds."""
 
 
 class DeliveryPolicy(Struct, frozen=True, kw_only=True):
@@ -51,8 +51,8 @@ class Settled(Struct, frozen=True):
 class Delivery:
     """Claims users' changes under leases, commits them, offers the new entries to the caches, acknowledges.
 
-    A change is removed from the outbox only after the origin has answered for it. A batch that failed twice goes one
-    by one, so that one bad change holds up no other; a change that the origin will never take becomes a dead letter.
+    A change is removed from the outbox only after the origin has answered for it. A batch that is refused or has
+    failed twice is divided: one bad change holds up no other. What the origin will never take becomes a dead letter.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Delivery:
         lease_ends = anyio.current_time() + self._policy.lease
         try:
             rest: Sequence[Change] = claim.changes
-            while rest := await self._attempt(claim, rest):
+            while rest := await self._attempt(claim, rest, lease_ends):
                 longest = self._policy.blocked_pause if self.blocked else LONGEST
                 pause = backoff(self._failures.get(claim.user, 1), longest=longest)
                 if anyio.current_time() + pause >= lease_ends:
@@ -144,35 +144,44 @@ class Delivery:
             self._held -= 1
             self.wake()
 
-    async def _attempt(self, claim: Claim, changes: Sequence[Change]) -> Sequence[Change]:
-        """Commit *changes* and return those that are still to be delivered."""
-        async with self._commits:
-            if self._failures.get(claim.user, 0) >= FAILURES_OF_A_BATCH:
-                return await self._one_by_one(claim, changes)
-            try:
-                try:
-                    committed = await self._ask_origin(claim.user, changes)
-                except StoreRejectedError:
-                    return await self._one_by_one(claim, changes)
-                await self._settle(claim, changes, committed)
-            except EdgeMemoryError as error:
-                self._failed(claim.user, error)
-                return changes
-        return ()
+    async def _attempt(self, claim: Claim, changes: Sequence[Change], lease_ends: float) -> Sequence[Change]:
+        """Commit *changes* and return those that are still to be delivered.
 
-    async def _one_by_one(self, claim: Claim, changes: Sequence[Change]) -> Sequence[Change]:
-        """Commit each change alone, in random order: a bad one must not stand before the same others every time."""
-        rest: list[Change] = []
-        for change in random.sample(changes, len(changes)):
-            if len(rest) >= FAILURES_OF_A_BATCH:
-                rest.append(change)
-                continue
+        At first all at once; after two failures one of them, and twice as many after each success. In random order
+        then: a bad one must not stand before the same others every time. What is refused is tried again in halves.
+        """
+        left, at_once = list(changes), len(changes)
+        if self._failures.get(claim.user, 0) >= FAILURES_OF_A_BATCH:
+            left, at_once = random.sample(left, at_once), 1
+        failed: list[Change] = []
+        failures = 0
+        while left and failures < FAILURES_OF_A_BATCH and anyio.current_time() < lease_ends:
+            batch = left[:at_once]
             try:
-                await self._commit_or_bury(claim, change)
+                async with self._commits:
+                    is_settled = await self._commit(claim, batch)
             except EdgeMemoryError as error:
                 self._failed(claim.user, error)
-                rest.append(change)
-        return rest
+                failed += batch
+                failures += 1
+                del left[: len(batch)]
+                at_once = 1
+                continue
+            if is_settled:
+                del left[: len(batch)]
+            at_once = 2 * len(batch) if is_settled else len(batch) // 2
+        return failed + left
+
+    async def _commit(self, claim: Claim, changes: Sequence[Change]) -> bool:
+        """Say whether they are settled: taken, or refused for good. Of several that are refused, nobody knows which."""
+        try:
+            committed = await self._ask_origin(claim.user, changes)
+        except StoreRejectedError as error:
+            if len(changes) == 1:
+                await self._bury(claim, changes[0], error)
+            return len(changes) == 1
+        await self._settle(claim, changes, committed)
+        return True
 
     async def _settle(self, claim: Claim, changes: Sequence[Change], committed: Committed) -> None:
         ids = {change.id for change in changes}
@@ -191,19 +200,14 @@ class Delivery:
         self._counters.changes_delivered += len(taken) - len(committed.dropped)
         self._succeeded(settled)
 
-    async def _commit_or_bury(self, claim: Claim, change: Change) -> None:
-        try:
-            committed = await self._ask_origin(claim.user, (change,))
-        except StoreRejectedError as error:
-            settled = Settled(claim.user, (), (Refused(change.id, str(error)),))
-            self._on_settled(settled)
-            await self._raise_version(claim, change)
-            _log.error("the origin refuses change %s, now a dead letter: %s", change.id, error)
-            await self._outbox.reject(claim, (change.id,), str(error))
-            self._counters.changes_rejected += 1
-            self._succeeded(settled)
-        else:
-            await self._settle(claim, (change,), committed)
+    async def _bury(self, claim: Claim, change: Change, error: StoreRejectedError) -> None:
+        settled = Settled(claim.user, (), (Refused(change.id, str(error)),))
+        self._on_settled(settled)
+        await self._raise_version(claim, change)
+        _log.error("the origin refuses change %s, now a dead letter: %s", change.id, error)
+        await self._outbox.reject(claim, (change.id,), str(error))
+        self._counters.changes_rejected += 1
+        self._succeeded(settled)
 
     async def _raise_version(self, claim: Claim, refused: Change) -> None:
         """Offer an entry that is newer than any that shows *refused*: no cache may go on showing it."""
