@@ -1,5 +1,6 @@
-"""The bugs: what cache libraries really get wrong, as substitutions in the source."""
+"""The bugs: what cache and queue libraries really get wrong, as substitutions in the source, by promise."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -11,9 +12,71 @@ class Mutant:
     path: str
     old: str
     new: str
+    suite: tuple[str, ...] = ()
+    """The tests that must fail; else the suite that needs no server."""
 
 
-MUTANTS = (
+_FILE_OUTBOX = ("tests/contract/test_file_outbox.py",)
+_REDIS_OUTBOX = ("tests/contract/test_redis_outbox.py",)
+_WORKER = ("tests/contract/test_workers_kv.py", "tests/contract/test_workers_outbox.py")
+_POSTGRES = ("tests/contract/test_postgres_primary.py",)
+
+READ_YOUR_WRITES = (
+    Mutant(
+        "leaving believes an append that began before it",
+        "outbox/writer.py",
+        "queue.answered > self._begun",
+        "queue.answered >= self._begun",
+    ),
+    Mutant(
+        "opening does not ask the outbox's floor",
+        "look.py",
+        "at_least = max(at_least, pending.floor)",
+        "at_least = max(at_least, 0)",
+    ),
+    Mutant(
+        "opening does not show what waits in the outbox",
+        "look.py",
+        "for change in (*pending.changes, *queued)",
+        "for change in queued",
+    ),
+    Mutant(
+        "opening does not show what is not durable yet",
+        "look.py",
+        "for change in (*pending.changes, *queued)",
+        "for change in pending.changes",
+    ),
+    Mutant(
+        "a session that adopts a newer entry forgets its own changes",
+        "view.py",
+        "return {**self.waiting, **self.own}.values()",
+        "return {**self.waiting}.values()",
+    ),
+    Mutant(
+        "the file outbox forgets the floor",
+        "outbox/file_sql.py",
+        "SET floor = max(floor, ?)",
+        "SET floor = min(floor, ?)",
+        _FILE_OUTBOX,
+    ),
+    Mutant(
+        "process memory keyed without the namespace",
+        "stores/memory.py",
+        "        self._held: OrderedDict[UserKey, Held] = OrderedDict()\n",
+        "        class ByUserId(OrderedDict):\n"
+        "            def get(self, user):\n"
+        "                return super().get(user.user_id)\n"
+        "            def __setitem__(self, user, held):\n"
+        "                super().__setitem__(user.user_id, held)\n"
+        "            def move_to_end(self, user):\n"
+        "                super().move_to_end(user.user_id)\n"
+        "            def pop(self, user):\n"
+        "                return super().pop(getattr(user, 'user_id', user))\n"
+        "        self._held = ByUserId()\n",
+    ),
+)
+
+MONOTONIC_READS = (
     Mutant(
         "no version check in fill",
         "stores/memory.py",
@@ -21,18 +84,27 @@ MUTANTS = (
         "if False:",
     ),
     Mutant(
-        "bare delete for a tombstone",
-        "stores/memory.py",
-        "        size = _size(entry)\n",
-        "        if entry.snapshot.is_tombstone:\n            return True\n        size = _size(entry)\n",
+        "floors are not kept",
+        "floors.py",
+        "        self._floors[user] = floor\n",
+        "        self._floors[user] = _NONE\n",
     ),
     Mutant(
-        "acknowledged before the origin answered",
-        "outbox/delivery.py",
-        "        committed = await self._ask_origin(claim.user, changes)\n",
-        "        await self._outbox.ack(claim, [change.id for change in changes], 0)\n"
-        "        committed = await self._ask_origin(claim.user, changes)\n",
+        "a load's answer is given although a write has passed by",
+        "tiered.py",
+        "        if held is None or (read.entry is not None and held.order <= read.entry.order):\n",
+        "        if True:\n",
     ),
+    Mutant(
+        "the Worker takes older entries",
+        "cloudflare/worker.js",
+        "compareOrders(present.order, order) > 0",
+        "false",
+        _WORKER,
+    ),
+)
+
+BOUNDED_STALENESS = (
     Mutant(
         "ages add up: restamped in process memory",
         "tiered.py",
@@ -50,31 +122,16 @@ MUTANTS = (
         "        keep = keep_for(entry, self.policy)\n",
     ),
     Mutant(
-        "single flight that cancels everyone",
-        "single_flight.py",
-        "if self._waiters == 1 and not self._kept and not self.landed:",
-        "if not self.landed:",
-    ),
-    Mutant(
-        "process memory keyed without the namespace",
-        "stores/memory.py",
-        "        self._held: OrderedDict[UserKey, Held] = OrderedDict()\n",
-        "        class ByUserId(OrderedDict):\n"
-        "            def get(self, user):\n"
-        "                return super().get(user.user_id)\n"
-        "            def __setitem__(self, user, held):\n"
-        "                super().__setitem__(user.user_id, held)\n"
-        "            def move_to_end(self, user):\n"
-        "                super().move_to_end(user.user_id)\n"
-        "            def pop(self, user):\n"
-        "                return super().pop(getattr(user, 'user_id', user))\n"
-        "        self._held = ByUserId()\n",
-    ),
-    Mutant(
         "process memory confirms itself",
         "walk.py",
         "if found.tier != NEAR:",
         "if True:",
+    ),
+    Mutant(
+        "stale for ever",
+        "freshness.py",
+        "and age < policy.ttl + policy.stale_while_revalidate:",
+        "and age < policy.stale_if_error:",
     ),
     Mutant(
         'a replica\'s "no such user" is believed',
@@ -82,11 +139,76 @@ MUTANTS = (
         "if entry is not None and not entry.snapshot.exists and not entry.snapshot.is_tombstone:",
         "if False:",
     ),
+)
+
+NOTHING_IS_LOST = (
     Mutant(
-        "leaving believes an append that began before it",
+        "acknowledged before the origin answered",
+        "outbox/delivery.py",
+        "            committed = await self._ask_origin(claim.user, changes)\n"
+        "        except StoreRejectedError as error:\n"
+        "            if",
+        "            await self._outbox.ack(claim, [change.id for change in changes], 0)\n"
+        "            committed = await self._ask_origin(claim.user, changes)\n"
+        "        except StoreRejectedError as error:\n"
+        "            if",
+    ),
+    Mutant(
+        "one bad change buries the batch",
+        "outbox/delivery.py",
+        "            if len(changes) == 1:\n"
+        "                await self._bury(claim, changes[0], error)\n"
+        "            return len(changes) == 1\n",
+        "            for change in changes:\n"
+        "                await self._bury(claim, change, error)\n"
+        "            return True\n",
+    ),
+    Mutant(
+        "an acknowledgement takes what was appended meanwhile",
+        "outbox/memory.py",
+        "        for id in ids:\n            box.rows.pop(id, None)\n",
+        "        box.rows.clear()\n",
+    ),
+    Mutant(
+        "the writer dies with whoever opened it",
+        "background.py",
+        "with anyio.CancelScope(shield=True):\n                async with",
+        "with anyio.CancelScope():\n                async with",
+    ),
+    Mutant(
+        "what could not be appended is taken for durable",
         "outbox/writer.py",
-        "queue.answered > self._begun",
-        "queue.answered >= self._begun",
+        "                complete = False\n",
+        "                complete = False\n                queue.changes.clear()\n",
+    ),
+    Mutant(
+        "leaving is cancelled with the agent",
+        "stay.py",
+        "        with anyio.CancelScope(shield=True):\n            await left.wait()\n",
+        "        await left.wait()\n",
+    ),
+    Mutant(
+        "Redis: an acknowledgement takes the whole hash",
+        "outbox/redis_lua.py",
+        "  redis.call('HDEL', changes, id)\n",
+        "  redis.call('DEL', changes)\n",
+        _REDIS_OUTBOX,
+    ),
+    Mutant(
+        "the Worker acknowledges what was appended meanwhile",
+        "cloudflare/worker.js",
+        'for (const id of ids) this.sql("DELETE FROM changes WHERE id = ?", id);\n    const outbox',
+        'this.sql("DELETE FROM changes");\n    const outbox',
+        _WORKER,
+    ),
+)
+
+NO_RESURRECTION = (
+    Mutant(
+        "bare delete for a tombstone",
+        "stores/memory.py",
+        "        size = _size(entry)\n",
+        "        if entry.snapshot.is_tombstone:\n            return True\n        size = _size(entry)\n",
     ),
     Mutant(
         "a receipt before the replica has replayed",
@@ -95,9 +217,176 @@ MUTANTS = (
         "    if False:\n        return Cleared(",
     ),
     Mutant(
-        "the writer dies with whoever opened it",
-        "background.py",
-        "with anyio.CancelScope(shield=True):\n            async with",
-        "with anyio.CancelScope():\n            async with",
+        "a deletion drops nothing that arrives late",
+        "apply.py",
+        "    return change.base >= snapshot.erased_at\n",
+        "    return True\n",
+    ),
+    Mutant(
+        "a session outlives its user",
+        "view.py",
+        "        if saw_the_deleted and self.started < entry.snapshot.erased_time:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "what waits is shown in spite of a deletion",
+        "look.py",
+        " if survives(change, deletion))",
+        ")",
+    ),
+    Mutant(
+        "what was deleted is a last resort",
+        "walk.py",
+        "if found.entry.snapshot.version >= self._erased_at:",
+        "if True:",
+    ),
+    Mutant(
+        "the Worker answers before KV has the tombstone",
+        "cloudflare/worker.js",
+        "kvFailed: isTombstone && !(await this.writeBehind())",
+        "kvFailed: false",
+        ("tests/integration/test_worker_entries.py",),
+    ),
+    Mutant(
+        "Postgres keeps no tombstone",
+        "stores/postgres/sql/0003_write.sql",
+        "        erased_at = held.version, erased_time",
+        "        erased_at = 0, erased_time",
+        _POSTGRES,
     ),
 )
+
+ONE_LOAD = (
+    Mutant(
+        "single flight that cancels everyone",
+        "single_flight.py",
+        "if self._waiters == 1 and not self._kept and not self.landed:",
+        "if not self.landed:",
+    ),
+    Mutant(
+        "no single flight",
+        "single_flight.py",
+        "return None if flight is None or flight.cancelled else flight",
+        "return None",
+    ),
+    Mutant(
+        "who comes after a cancelled load inherits it",
+        "single_flight.py",
+        "return None if flight is None or flight.cancelled else flight",
+        "return flight",
+    ),
+)
+
+CONVERGENCE = (
+    Mutant(
+        "a refresh tells nobody",
+        "walk.py",
+        "        await tiers.offer_all(tiers.caches, user, newest)\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "caches go on showing what was refused",
+        "outbox/delivery.py",
+        "        await self._raise_version(claim, change)\n",
+        "",
+    ),
+    Mutant(
+        "a refused change stays in the session that made it",
+        "view.py",
+        "            self.own.pop(id, None)\n",
+        "",
+    ),
+    Mutant(
+        "an overlay that shows nothing new is tentative",
+        "apply.py",
+        "    if snapshot == entry.snapshot:\n        return entry\n",
+        "",
+    ),
+)
+
+NEVER_BREAKS = (
+    Mutant(
+        "opening raises when the outbox is away",
+        "look.py",
+        '        except StoreError as error:\n            _log.warning("memory is read without',
+        '        except ZeroDivisionError as error:\n            _log.warning("memory is read without',
+    ),
+    Mutant(
+        "an outbox that hangs takes all the time there is",
+        "look.py",
+        "    with anyio.CancelScope(deadline=started + timeout / 2):\n",
+        "    with anyio.CancelScope():\n",
+    ),
+    Mutant(
+        "leaving waits for ever",
+        "stay.py",
+        "with anyio.move_on_after(timeout):\n                    await self._hand_over",
+        "with anyio.CancelScope():\n                    await self._hand_over",
+    ),
+    Mutant(
+        "a bug in a driver breaks the read",
+        "tier.py",
+        "        except Exception as error:  # a bug",
+        "        except ZeroDivisionError as error:  # a bug",
+    ),
+)
+
+PROGRESS = (
+    Mutant(
+        "a refresh always loses against what is held",
+        "tiered.py",
+        "        is_newer = held is None or entry.order > held.order\n",
+        "        is_newer = held is None\n"
+        "        if held is not None and entry.order > held.order:\n"
+        "            return\n",
+    ),
+    Mutant(
+        "a breaker that never tries again",
+        "breaker.py",
+        "        if now < self.blocked_until:\n            return False\n",
+        "        return False\n",
+    ),
+    Mutant(
+        "delivery ends with the first failure of the outbox",
+        "outbox/delivery.py",
+        "                self._say_idle()\n"
+        "                await anyio.sleep(backoff(failures))\n"
+        "                continue\n",
+        "                return\n",
+    ),
+    Mutant(
+        "a lease is for ever",
+        "outbox/memory.py",
+        "return self.token is None or self.due <= now or self.due - 2 * self.lease >= now",
+        "return self.token is None",
+    ),
+)
+
+ENDING = (
+    Mutant(
+        "closing waits for no task",
+        "background.py",
+        "                    await closing.wait()\n                    group.cancel_scope.cancel()\n",
+        "                    await closing.wait()\n",
+    ),
+    Mutant(
+        "closing does not wait for what is queued",
+        "client.py",
+        "            await runtime.writer.written()\n            await runtime.delivery.drained()\n",
+        "            await runtime.delivery.drained()\n",
+    ),
+)
+
+PLANTED: Mapping[str, tuple[Mutant, ...]] = {
+    "read your writes": READ_YOUR_WRITES,
+    "monotonic reads": MONOTONIC_READS,
+    "bounded staleness": BOUNDED_STALENESS,
+    "nothing acknowledged is lost": NOTHING_IS_LOST,
+    "no resurrection": NO_RESURRECTION,
+    "one load": ONE_LOAD,
+    "convergence": CONVERGENCE,
+    "an agent never breaks": NEVER_BREAKS,
+    "progress": PROGRESS,
+    "nothing goes on after close": ENDING,
+}
+"""By the promise that they break: the keys of `edgememory.testing.promises.PROMISES`."""

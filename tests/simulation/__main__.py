@@ -1,11 +1,13 @@
 """`python -m tests.simulation --seeds 1000`, or `--seed 42` to replay one."""
 
 import argparse
+import os
 import sys
 import time
+from collections.abc import Sequence
 
-from tests.simulation.checks import violations
-from tests.simulation.run import simulate
+from edgememory.testing.promises import violations
+from tests.simulation.run import REPLAY, all_broken_in, simulate
 
 
 def main() -> int:
@@ -13,6 +15,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="replay one seed and print its history")
     parser.add_argument("--seeds", type=int, default=100, help="how many seeds to run")
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many worlds at a time")
+    parser.add_argument("--stop", action="store_true", help="stop at the first world that breaks a promise")
     arguments = parser.parse_args()
     if arguments.seed is not None:
         history = simulate(arguments.seed)
@@ -21,14 +25,20 @@ def main() -> int:
         found = violations(history)
         print(*found, sep="\n")
         return bool(found)
+    return _run(range(arguments.first, arguments.first + arguments.seeds), arguments.jobs, stops=arguments.stop)
+
+
+def _run(seeds: Sequence[int], jobs: int, *, stops: bool) -> int:
     failed = 0
     began = time.monotonic()
-    for seed in range(arguments.first, arguments.first + arguments.seeds):
-        for what in violations(simulate(seed))[:3]:
-            failed += 1
-            print(f"seed {seed}: {what[:1200]}\n  replay: python -m tests.simulation --seed {seed}")
+    for seed, found in zip(seeds, all_broken_in(seeds, jobs), strict=True):
+        failed += bool(found)
+        for what in {line.partition(":")[0]: line for line in reversed(found)}.values():
+            print(f"seed {seed}: {what[:1200]}\n  replay: {REPLAY} {seed}", flush=True)
+        if stops and failed:
+            return 1
     took = time.monotonic() - began
-    print(f"{arguments.seeds} seeds in {took:.1f} s ({arguments.seeds / took * 60:.0f} a minute), {failed} violations")
+    print(f"{len(seeds):,} worlds in {took:.0f} s ({len(seeds) / took * 60:.0f} a minute), {failed} broke a promise")
     return failed > 0
 
 

@@ -11,12 +11,15 @@ from edgememory.changes import MessageAdded
 from edgememory.errors import NotCommittedError, StoreError
 from edgememory.models import Snapshot
 from edgememory.session import Session
+from edgememory.testing.history import Broke, Closed, Deleted, Got, Idled, Left, Made, Saw, WasCommitted, texts_of
 from edgememory.walk import Read
-from tests.simulation.history import Broke, Closed, Deleted, Event, Got, Idled, Left, Made, Saw, WasCommitted, texts_of
+from tests.simulation.converged import converge
+from tests.simulation.process import Process
 from tests.simulation.stores import POISON, REFUSED, true_time
-from tests.simulation.world import Host, Process, World
+from tests.simulation.world import Host, World
 
 _said = count()
+LONGEST_WORK = 25.0
 TIME_ENOUGH = 90.0
 """Seconds: longer than a lease of somebody who died, a poll, and the longest pause between two tries; and long enough
 to take a hundred changes to the origin one by one, as is done where one of them is refused."""
@@ -29,12 +32,19 @@ async def live(world: World, host: Host) -> None:
             async with process.memory:
                 await _work(process)
                 if not world.going:
-                    await world.healed.wait()
-                    await anyio.sleep(TIME_ENOUGH)
+                    await anyio.sleep(world.ends + LONGEST_WORK + TIME_ENOUGH - true_time())
                     waiting = (await host.outbox.depth()).changes
                     world.history.add(Idled(at=true_time(), process=process.name, waiting=waiting))
-            errors = process.memory.counters.background_errors
-            world.history.add(Closed(at=true_time(), process=process.name, background_errors=errors))
+                    if not await world.waiting():  # of a host whose processes are all dead, perhaps
+                        await converge(process)
+            world.history.add(
+                Closed(
+                    at=true_time(),
+                    process=process.name,
+                    background_errors=process.memory.counters.background_errors,
+                    running=process.requests,
+                )
+            )
         await anyio.sleep(world.random.choice((0.0, 0.5, 4.0)))
 
 
@@ -44,7 +54,7 @@ async def _work(process: Process) -> None:
     async with anyio.create_task_group() as agents:
         for _ in range(random.randint(1, 3)):
             agents.start_soon(agent.work)
-        await anyio.sleep(random.uniform(0.5, 25))
+        await anyio.sleep(random.uniform(0.5, LONGEST_WORK))
         agent.quits = True
         match random.choice(("leaves", "leaves", "hurries", "dies", "dies")):
             case "hurries":
@@ -114,16 +124,20 @@ class Agent:
         try:
             async with session:
                 opened = True
-                self._got(user, began, session.opened_with, session.snapshot, at_least, session.session_id)
+                read = session.opened_with
+                shown = read.snapshot if session.ended else session.snapshot
+                self._got(user, began, read, shown, at_least, session.session_id)
                 try:
                     yield session
                 finally:
                     began = true_time()
         except Exception as error:
-            self._add(Broke, user, began, error=f"{type(error).__name__}: {error}")
+            self._process.note(Broke, user, began, error=f"{type(error).__name__}: {error}")
         finally:
             if opened:
-                self._add(Left, user, began, session=session.session_id, durable=session.durable, ended=session.ended)
+                self._process.note(
+                    Left, user, began, session=session.session_id, durable=session.durable, ended=session.ended
+                )
 
     async def _change(self, session: Session, user: str) -> None:
         if self._random.random() < 0.7:
@@ -150,7 +164,7 @@ class Agent:
         if session.ended:
             return
         change = next(reversed(session._stay.view.own.values()))
-        self._add(
+        self._process.note(
             Made,
             user,
             true_time(),
@@ -160,10 +174,11 @@ class Agent:
             text=text,
             base=change.base,
             started=change.session_started,
+            refusable=text.startswith((POISON, REFUSED)),
         )
 
     def _look(self, session: Session, user: str) -> None:
-        self._add(
+        self._process.note(
             Saw,
             user,
             true_time(),
@@ -180,7 +195,7 @@ class Agent:
                 version = await session.committed()
             except (NotCommittedError, StoreError):
                 return
-            self._add(WasCommitted, user, began, session=session.session_id, version=version)
+            self._process.note(WasCommitted, user, began, session=session.session_id, version=version)
             if self._process.alive:
                 self._world.shown.append((user, version))
 
@@ -196,12 +211,12 @@ class Agent:
         except StoreError:
             return
         cleared = frozenset(store.store for store in receipt.stores if store.cleared)
-        self._add(Deleted, user, began, version=receipt.version, cleared=cleared)
+        self._process.note(Deleted, user, began, version=receipt.version, cleared=cleared)
 
     def _got(
         self, user: str, began: float, read: Read, snapshot: Snapshot, at_least: int = 0, session: str = ""
     ) -> None:
-        self._add(
+        self._process.note(
             Got,
             user,
             began,
@@ -215,19 +230,3 @@ class Agent:
             at_least=at_least,
             session=session,
         )
-
-    def _add(self, kind: Callable[..., Event], user: str, began: float, **fields: object) -> None:
-        process = self._process
-        if process.alive:
-            host = process.host
-            self._world.history.add(
-                kind(
-                    at=true_time(),
-                    began=began,
-                    process=process.name,
-                    host=host.name,
-                    region=host.region.name,
-                    user=user,
-                    **fields,
-                )
-            )

@@ -1,8 +1,9 @@
 """The stores of a simulated world, and its clocks: they outlive the processes, and the origin keeps a record."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import count
+from typing import TypeVar
 
 import anyio
 
@@ -14,7 +15,7 @@ from edgememory.models import Entry, Message, Page, Pending, Refused, Snapshot, 
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.stores.memory import InMemoryStore
 from edgememory.stores.memory_origin import InMemoryOrigin
-from tests.simulation.history import Appended, Committed, History
+from edgememory.testing.history import Appended, Committed, Evicted, History, Restored
 
 START = 1_750_000_000.0
 POISON = "poison"
@@ -27,23 +28,46 @@ def true_time() -> float:
     return START + anyio.current_time()
 
 
-clock: ContextVar[Callable[[], float]] = ContextVar("clock", default=true_time)
+class HostClock:
+    """A host's clock: off by *skew* seconds, and set anew at times."""
+
+    def __init__(self, skew: float) -> None:
+        self.skew = skew
+
+    def now(self) -> float:
+        return true_time() + self.skew
+
+
+class IdClock:
+    """What a process makes ids by: its host's clock, which never goes back for that."""
+
+    def __init__(self, clock: HostClock) -> None:
+        self._clock = clock
+        self._latest = 0
+
+    def millisecond(self) -> int:
+        self._latest = max(self._latest, int(self._clock.now() * 1000))
+        return self._latest
+
+
+id_clock: ContextVar[IdClock] = ContextVar("id_clock")
 minted = count()
 
 
 def simulated_uuid7() -> str:
     """Return what `uuid7` would on the host whose process asks: by its clock, and ever larger in a process."""
-    millisecond = f"{int(clock.get()() * 1000):012x}"
+    millisecond = f"{id_clock.get().millisecond():012x}"
     return f"{millisecond[:8]}-{millisecond[8:]}-7000-8000-{next(minted):012x}"
 
 
 class Ledger:
-    """The origin, and a record of each of its states. Refuses what is to be refused."""
+    """The origin, and a record of each of its full states. Refuses what is to be refused."""
 
     def __init__(self, history: History) -> None:
         self._origin = InMemoryOrigin(now=true_time)
         self._history = history
-        self.states: dict[UserKey, list[tuple[float, Snapshot]]] = {}
+        self._states: dict[UserKey, list[tuple[float, Snapshot]]] = {}
+        self._least: list[tuple[float, int]] = [(0.0, 0)]
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry:
         return await self._origin.get(user)
@@ -65,11 +89,25 @@ class Ledger:
     def state(self, user: UserKey) -> Snapshot:
         return self._origin.state(user)
 
+    def state_at(self, user: UserKey, at: float) -> Snapshot:
+        """Return the full state as it was."""
+        absent = Snapshot(version=_last(self._least, at), exists=False)
+        return _last([(0.0, absent), *self._states.get(user, ())], at)
+
+    def restore(self, since: float) -> None:
+        """Lose what came after *since*: it is in no backup."""
+        self._origin.restored({user: self.state_at(user, since) for user in self._states})
+        least = self.state(_NOBODY).version
+        self._least.append((true_time(), least))
+        for user, states in self._states.items():
+            states.append((true_time(), self.state(user)))
+        self._history.add(Restored(at=true_time(), since=since, least=least))
+
     def _note(
         self, user: UserKey, changes: Sequence[Change], dropped: Sequence[str], refused: Sequence[Refused]
     ) -> None:
         state = self.state(user)
-        self.states.setdefault(user, []).append((true_time(), bound(state)))
+        self._states.setdefault(user, []).append((true_time(), state))
         self._history.add(
             Committed(
                 at=true_time(),
@@ -96,38 +134,51 @@ class Ledger:
         return None
 
 
+_NOBODY = UserKey("nobody", "nobody")
+_S = TypeVar("_S")
+
+
+def _last(states: Iterable[tuple[float, _S]], at: float) -> _S:
+    """Return the last of *states* that was there by then; the first always was."""
+    return [state for since, state in states if since <= at][-1]
+
+
 def _text(change: Change) -> str:
     return change.text if isinstance(change, FactRemembered) else ""
 
 
 class LaggingReplica:
-    """The origin as it was a while ago. `cut_off` stops it where it is."""
+    """The origin as it was a while ago. What it has once shown it never takes back."""
 
     def __init__(self, ledger: Ledger, lag: float) -> None:
         self._ledger = ledger
-        self._lag = lag
-        self._stopped_at: float | None = None
+        self._usual = self._lag = lag
+        self._is_cut_off = False
+        self._reached = 0.0
 
     def cut_off(self) -> None:
-        self._stopped_at = self.position
+        self.position()
+        self._is_cut_off = True
+
+    def fall_behind(self, lag: float) -> None:
+        self.position()
+        self._lag = lag
 
     def catch_up(self) -> None:
-        self._stopped_at = None
+        self._is_cut_off = False
+        self._lag = self._usual
 
-    @property
     def position(self) -> float:
-        return true_time() - self._lag if self._stopped_at is None else self._stopped_at
+        if not self._is_cut_off:
+            self._reached = max(self._reached, true_time() - self._lag)
+        return self._reached
 
     async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
         return {"near": await self.get(user)}
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry:
-        position = self.position
-        snapshot = Snapshot(version=0, exists=False)
-        for at, state in self._ledger.states.get(user, ()):
-            if at <= position:
-                snapshot = state
-        return Entry(snapshot=snapshot, synced_at=round(position, 6))
+        position = self.position()
+        return Entry(snapshot=bound(self._ledger.state_at(user, position)), synced_at=round(position, 6))
 
     async def warm(self) -> None:
         return None
@@ -152,8 +203,17 @@ class RecordingOutbox(MemoryOutbox):
 
 
 class RegionCache(InMemoryStore):
-    """A region's cache; it outlives the processes, and may restart empty."""
+    """A region's cache; it outlives the processes. It evicts what it likes, and may restart empty."""
 
-    def forget(self) -> None:
-        for user in tuple(self._held):
+    def __init__(self, region: str, history: History) -> None:
+        super().__init__(monotonic=anyio.current_time)
+        self._region = region
+        self._history = history
+
+    def held(self) -> tuple[UserKey, ...]:
+        return tuple(self._held)
+
+    def evict(self, users: Iterable[UserKey]) -> None:
+        for user in users:
             self._drop(user)
+            self._history.add(Evicted(at=true_time(), region=self._region, user=user.user_id))

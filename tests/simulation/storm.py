@@ -1,13 +1,16 @@
 """What goes wrong in a simulated world, one thing after the other, until everything heals."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import anyio
 
+from edgememory.errors import StoreError
 from edgememory.testing.faults import Link
-from tests.simulation.history import Restarted
 from tests.simulation.stores import RegionCache, true_time
-from tests.simulation.world import LONGEST_FAULT, Region, World
+from tests.simulation.world import CLOCK_ERROR, LONGEST_FAULT, LONGEST_LAG, Host, Region, World
+
+Fault = Callable[[], Awaitable[None] | None]
 
 
 async def storm(world: World) -> None:
@@ -17,73 +20,85 @@ async def storm(world: World) -> None:
             await anyio.sleep(world.random.expovariate(0.4))
             group.start_soon(_one_fault, world)
         group.cancel_scope.cancel()
-    _heal(world)
+    for region in world.regions:
+        _heal_region(region)
+    for host in world.hosts:
+        host.to_outbox.heal()
 
 
 async def _one_fault(world: World) -> None:
     random = world.random
-    region = random.choice(world.regions)
-    host = random.choice(world.hosts)
-    fault: Callable[[], Link | None] = random.choice(
-        (
-            lambda: _set(region.to_cache, hangs=True),
-            lambda: _set(region.to_cache, down=True),
-            lambda: _set(region.to_cache, drops=0.4, loses_answers=0.3),
-            lambda: _set(region.to_cache, refuses_writes=True),
-            lambda: _restart(world, region),
-            lambda: _set(region.to_object, down=True),
-            lambda: _set(region.to_object, hangs=True),
-            lambda: _set(region.to_object, drops=0.3, loses_answers=0.3),
-            lambda: _kv_refuses(world),
-            lambda: _set(region.to_origin, hangs=True),
-            lambda: _set(region.to_origin, down=True),
-            lambda: _set(region.to_origin, drops=0.2, loses_answers=0.5),
-            lambda: _set(region.to_replica, down=True),
-            lambda: _cut_off(region),
-            lambda: _set(host.to_outbox, drops=0.3, loses_answers=0.3),
-            lambda: _set(host.to_outbox, down=True),
-            lambda: _set(host.to_outbox, refuses_writes=True),
-        )
-    )
-    link = fault()
+    region, host = random.choice(world.regions), random.choice(world.hosts)
+    faults = (*_of_links(region, host), *_of_stores(world, region), *_of_time(world, host))
+    if (fault := random.choice(faults)()) is not None:
+        await fault
     await anyio.sleep(random.choice((0.1, 1.0, 4.0, LONGEST_FAULT)))
-    if link is not None:
-        link.heal()
+    _heal_region(region)
+    host.to_outbox.heal()
     if world.objects is not None:
         world.objects.kv_refuses = False
-    if region.replica is not None:
-        region.replica.catch_up()
 
 
-def _set(link: Link, **faults: float) -> Link:
+def _of_links(region: Region, host: Host) -> tuple[Fault, ...]:
+    return (
+        lambda: _set(region.to_cache, hangs=True),
+        lambda: _set(region.to_cache, down=True),
+        lambda: _set(region.to_cache, drops=0.4, loses_answers=0.3),
+        lambda: _set(region.to_cache, refuses_writes=True),
+        lambda: _set(region.to_object, down=True),
+        lambda: _set(region.to_object, hangs=True),
+        lambda: _set(region.to_object, drops=0.3, loses_answers=0.3),
+        lambda: _set(region.to_object, slow=0.2),
+        lambda: _set(region.to_origin, hangs=True),
+        lambda: _set(region.to_origin, down=True),
+        lambda: _set(region.to_origin, drops=0.2, loses_answers=0.5),
+        lambda: _set(region.to_origin, slow=0.4),
+        lambda: _set(region.to_origin, slow=0.7),  # each commit is taken, and no answer comes in time
+        lambda: _set(region.to_replica, down=True),
+        lambda: _set(region.to_replica, slow=0.06),
+        lambda: _set(host.to_outbox, drops=0.3, loses_answers=0.3),
+        lambda: _set(host.to_outbox, down=True),
+        lambda: _set(host.to_outbox, refuses_writes=True),
+        lambda: _set(host.to_outbox, slow=0.3),
+    )
+
+
+def _of_stores(world: World, region: Region) -> tuple[Fault, ...]:
+    faults: list[Fault] = []
+    cache, objects, replica = region.held, world.objects, region.replica
+    if isinstance(cache, RegionCache):
+        faults += [lambda: cache.evict(cache.held()), lambda: cache.evict(cache.held()[:1])]
+    if objects is not None:
+        faults += [lambda: setattr(objects, "kv_refuses", True)]
+    if replica is not None:
+        faults += [replica.cut_off, lambda: replica.fall_behind(LONGEST_LAG)]
+    if world.has_backups:
+        faults += [lambda: world.ledger.restore(true_time() - world.random.uniform(0.0, 20.0))]
+    return tuple(faults)
+
+
+def _of_time(world: World, host: Host) -> tuple[Fault, ...]:
+    return (
+        lambda: setattr(host.clock, "skew", world.random.uniform(-CLOCK_ERROR / 2, CLOCK_ERROR / 2)),
+        lambda: _arrives_late(world),
+        lambda: _arrives_late(world),
+    )
+
+
+async def _arrives_late(world: World) -> None:
+    """A request that was given up, or that has long been answered; whoever sent it may be dead."""
+    if world.sent:
+        with suppress(StoreError):
+            await world.random.choice(world.sent)()
+
+
+def _set(link: Link, **faults: float) -> None:
     for name, value in faults.items():
         setattr(link, name, value)
-    return link
 
 
-def _restart(world: World, region: Region) -> None:
-    """The cache comes back empty."""
-    if isinstance(region.held, RegionCache):
-        region.held.forget()
-        world.history.add(Restarted(at=true_time(), region=region.name))
-
-
-def _kv_refuses(world: World) -> None:
-    if world.objects is not None:
-        world.objects.kv_refuses = True
-
-
-def _cut_off(region: Region) -> None:
+def _heal_region(region: Region) -> None:
+    for link in (region.to_cache, region.to_object, region.to_origin, region.to_replica):
+        link.heal()
     if region.replica is not None:
-        region.replica.cut_off()
-
-
-def _heal(world: World) -> None:
-    for region in world.regions:
-        for link in (region.to_cache, region.to_object, region.to_origin, region.to_replica):
-            link.heal()
-        if region.replica is not None:
-            region.replica.catch_up()
-    for host in world.hosts:
-        host.to_outbox.heal()
-    world.healed.set()
+        region.replica.catch_up()

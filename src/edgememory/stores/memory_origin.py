@@ -1,7 +1,7 @@
 """An origin in process memory: for tests and prototypes. It does what Postgres does, on top of `apply` and `bound`."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, assert_never
 
@@ -84,8 +84,14 @@ class InMemoryOrigin:
     async def aclose(self) -> None:
         """Nothing is released: who opens it again finds what was committed."""
 
-    def restored(self) -> int:
-        """Raise the epoch, as after a restore from a backup, and return it."""
+    def backup(self) -> Mapping[UserKey, Snapshot]:
+        """Return what `restored` can go back to."""
+        return dict(self._states)
+
+    def restored(self, backup: Mapping[UserKey, Snapshot] | None = None) -> int:
+        """Go back to *backup*, raise the epoch as Postgres' `edgememory.restored()` does, and return it."""
+        if backup is not None:
+            self._states = dict(backup)
         self._epoch = max(self._epoch + 1, int(self._now() - _START_OF_2020) // 3600)
         return self._epoch
 

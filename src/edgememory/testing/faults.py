@@ -33,6 +33,8 @@ class Link:
     """Requests fail at once and are not done."""
     hangs: bool = False
     """Requests and answers get lost: whoever waits, waits until it gives up."""
+    slow: float = 0.0
+    """What each way takes beyond the latency."""
     refuses_writes: bool = False
     """As a full disk does."""
     drops: float = 0.0
@@ -43,7 +45,7 @@ class Link:
     def heal(self) -> None:
         """Be an ordinary link again, of the same latency."""
         self.down = self.hangs = self.refuses_writes = False
-        self.drops = self.loses_answers = 0.0
+        self.slow = self.drops = self.loses_answers = 0.0
 
     async def carry(self, operation: str, request: Callable[[], Awaitable[T]]) -> T:
         await self._travel()
@@ -58,7 +60,7 @@ class Link:
         return answer
 
     async def _travel(self) -> None:
-        await anyio.sleep(self.latency * self.random.uniform(0.5, 1.5))
+        await anyio.sleep(self.slow + self.latency * self.random.uniform(0.5, 1.5))
         if self.hangs:
             await anyio.sleep_forever()
 

@@ -1,4 +1,4 @@
-"""What happened in one simulated world, in the order in which it happened. Times in seconds of its one true clock."""
+"""What happened, event by event: what the promises are checked on, in a simulated world and in the real one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,16 +12,19 @@ from edgememory.models import Snapshot
 
 
 class Event(Struct, frozen=True, kw_only=True, tag=True):
+    """Something that happened. Times in seconds of one clock, which all events of a history share."""
+
     at: float
     """When it was over."""
 
 
 class Of(Event, frozen=True, kw_only=True):
-    """Something that a process did."""
+    """Something that a process did for a user."""
 
     began: float
     process: str
     host: str
+    """Where its outbox is."""
     region: str
     user: str
 
@@ -49,8 +52,11 @@ class Made(Of, frozen=True, kw_only=True):
     form: str
     """`fact` or `message`: of messages, a snapshot shows the last ten."""
     text: str
+    """No other change has it."""
     base: int | None
     started: float
+    refusable: bool = False
+    """The origin is to refuse it."""
 
 
 class Saw(Of, frozen=True, kw_only=True):
@@ -63,6 +69,8 @@ class Saw(Of, frozen=True, kw_only=True):
 
 
 class Left(Of, frozen=True, kw_only=True):
+    """A session was left."""
+
     session: str
     durable: bool
     ended: bool
@@ -75,9 +83,18 @@ class WasCommitted(Of, frozen=True, kw_only=True):
     version: int
 
 
+class Asked(Of, frozen=True, kw_only=True):
+    """The origin was asked for a user's memory, whether or not the answer came."""
+
+    at_least: int
+
+
 class Deleted(Of, frozen=True, kw_only=True):
+    """`delete_user` returned."""
+
     version: int
     cleared: frozenset[str]
+    """The stores that the receipt calls cleared."""
 
 
 class Broke(Of, frozen=True, kw_only=True):
@@ -106,19 +123,33 @@ class Committed(Event, frozen=True, kw_only=True):
     refused: frozenset[str]
 
 
-class Restarted(Event, frozen=True, kw_only=True):
-    """A region's cache lost everything."""
+class Restored(Event, frozen=True, kw_only=True):
+    """The origin went back to what it was at `since`, and every version rose to `least` or above."""
+
+    since: float
+    least: int
+
+
+class Evicted(Event, frozen=True, kw_only=True):
+    """A region's cache forgot what it held of a user, the tombstone of a deletion perhaps."""
 
     region: str
+    user: str
 
 
 class Died(Event, frozen=True, kw_only=True):
+    """A process was killed: from then on it does nothing, and what it says is not heard."""
+
     process: str
 
 
 class Closed(Event, frozen=True, kw_only=True):
+    """An `EdgeMemory` was closed."""
+
     process: str
     background_errors: int
+    running: int
+    """What went on all the same: requests under way, or tasks."""
 
 
 class Idled(Event, frozen=True, kw_only=True):
@@ -129,7 +160,7 @@ class Idled(Event, frozen=True, kw_only=True):
 
 
 class Drained(Event, frozen=True, kw_only=True):
-    """What was left in a host's outbox after every fault had healed."""
+    """What was left in a host's outbox in the end."""
 
     host: str
     waiting: int
@@ -137,7 +168,7 @@ class Drained(Event, frozen=True, kw_only=True):
 
 
 class Converged(Event, frozen=True, kw_only=True):
-    """What a store held of a user, a ttl after everything had healed, and what it should have held."""
+    """What a store showed of a user, a ttl after everything had healed, and what it should have shown."""
 
     region: str
     store: str
@@ -149,29 +180,40 @@ class Converged(Event, frozen=True, kw_only=True):
 E = TypeVar("E", bound=Event)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class History:
-    """One world's events, and what a check needs to know of the world."""
+    """The events in the order in which they happened, and what a check needs to know of the world. Times in seconds.
 
-    seed: int
-    policy: Policy
-    clock_error: float
-    lag: float
-    """The longest that a replica may lag behind."""
+    A history need not have every kind of event: what is not there is not checked.
+    """
+
+    policy: Policy = field(default_factory=Policy)
+    clock_error: float = 0.0
+    """The largest difference between two hosts' clocks."""
+    late: float = 1e-6
+    """How much later than told a timer may ring: of virtual time, rounding alone."""
+    open_timeout: float = 0.5
+    leave_timeout: float = 2.0
+    longest_fault: float = 0.0
+    """For how long a process may be unable to hear of a deletion."""
+    longest_lag: float = 0.0
+    """How far a replica may lag behind."""
     replicated: frozenset[str] = frozenset()
     """Regions with a replica."""
-    outboxes: dict[str, str] = field(default_factory=dict)
+    outboxes: dict[str, str] = field(default_factory=dict[str, str])
     """The outbox of each host."""
     cleared_after: float = 0.0
-    """How long an edge may show what was deleted."""
-    events: list[Event] = field(default_factory=list)
-    final: dict[str, Snapshot] = field(default_factory=dict)
+    """How long an edge may show what was deleted: `CacheStore.cleared_after`."""
+    events: list[Event] = field(default_factory=list[Event])
+    final: dict[str, Snapshot] = field(default_factory=dict[str, Snapshot])
     """The full state of each user at the origin in the end."""
 
     def add(self, event: Event) -> None:
+        """Note that *event* happened."""
         self.events.append(event)
 
     def of(self, kind: type[E]) -> Iterator[E]:
+        """Yield the events of one kind."""
         return (event for event in self.events if isinstance(event, kind))
 
     def encoded(self) -> bytes:
@@ -180,4 +222,5 @@ class History:
 
 
 def texts_of(snapshot: Snapshot) -> frozenset[str]:
+    """Return every text that *snapshot* shows: what `Got` and `Saw` note."""
     return frozenset(fact.text for fact in snapshot.facts) | frozenset(message.text for message in snapshot.messages)
