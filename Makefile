@@ -66,9 +66,10 @@ bench: setup workerd ## ratios against plain code, and growth to 100,000 users: 
 mutants: setup ## plant known bugs one by one; each must be caught
 	@$(BIN)/python -m tests.mutants
 
-soak: setup $(UPSTASH_STAMP) workerd ## the simulation for longer, with fresh seeds; an agent unplugged 50 times
-	$(BIN)/python -m pytest --hypothesis-profile=soak --timeout=0 tests/stateful tests/simulation \
-	  tests/faults/test_crash.py
+soak: setup $(UPSTASH_STAMP) workerd ## 20,000 fresh worlds, 200 crash runs, an agent unplugged 50 times: some three hours
+	$(BIN)/python -m tests.simulation --seeds 20000 --first $$(date +%s)
+	$(BIN)/python -m pytest --hypothesis-profile=soak --timeout=0 tests/faults/test_crash_runs.py \
+	  tests/faults/test_crash.py tests/stateful tests/simulation --ignore tests/simulation/test_simulation.py
 
 lock: setup ## refresh requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)

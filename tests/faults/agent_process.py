@@ -1,27 +1,34 @@
-"""An agent's process: `python -m tests.faults.agent_process talk|deliver|recall DSN OUTBOX [NAME CALLS]`.
+"""An agent's process: `python -m tests.faults.agent_process talk|load|deliver|recall DSN OUTBOX ...`.
 
 OUTBOX is a path, the URL of a Redis, or that of a Worker, which then is the cache too.
 """
 
+import random
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count, islice
 
 import anyio
+import msgspec
 
 from edgememory import DeliveryPolicy, EdgeMemory, Parts, Tier
+from edgememory.changes import MessageAdded
 from edgememory.outbox.file import FileOutbox
 from edgememory.outbox.redis import RedisOutbox
 from edgememory.outbox.workers import WorkersOutbox
+from edgememory.session import Session
 from edgememory.store import CacheStore, Outbox
 from edgememory.stores.postgres import PostgresPrimary
 from edgememory.stores.workers_kv import WorkersKVStore
+from edgememory.testing.history import Got, Left, Made, Of, texts_of
 from edgememory.tier import CacheTier
 from tests.worker.server import TOKEN
 
 NAMESPACE = "crash"
 USERS = ["anna", "bert", "carl"]
+AT_ONCE = 4
 SECRET = "sixteen-characters"
 
 
@@ -61,6 +68,68 @@ async def talk(dsn: str, place: str, name: str, calls: int) -> None:
                 print(*said, flush=True)
 
 
+async def load(dsn: str, place: str, name: str, people: str) -> None:
+    """Have several calls at once, for ever, and print what happens: each event as it happens, a line of JSON."""
+
+    def note(kind: Callable[..., Of], user: str, began: float, **fields: object) -> None:
+        event = kind(at=time.time(), began=began, process=name, host="host", region="", user=user, **fields)
+        print(msgspec.json.encode(event).decode(), flush=True)
+
+    async def call(number: int) -> None:
+        user = f"{people}-{number % 3}"
+        began = time.time()
+        async with memory.session(user, timeout=0.5, leave_timeout=10) as session:
+            note_read(note, user, began, session)
+            for place in range(3):
+                text = f"{name}-{number}-{place}"
+                session.add_message("user", text) if place else session.remember(text)
+                # Before the event loop has a chance to make it durable: none is durable that the test does not know.
+                note_change(note, user, session, text)
+                await anyio.sleep(random.uniform(0, 0.01))
+            began = time.time()
+        note(Left, user, began, session=session.session_id, durable=session.durable, ended=session.ended)
+
+    async def callers(first: int) -> None:
+        for number in count(first, AT_ONCE):
+            await call(number)
+
+    async with opened(dsn, place) as (memory, _), anyio.create_task_group() as group:
+        for first in range(AT_ONCE):
+            group.start_soon(callers, first)
+
+
+def note_read(note: Callable[..., None], user: str, began: float, session: Session) -> None:
+    read, snapshot = session.opened_with, session.snapshot
+    note(
+        Got,
+        user,
+        began,
+        status=read.status,
+        tier=read.tier,
+        version=read.snapshot.version,
+        erased_at=snapshot.erased_at,
+        erased_time=snapshot.erased_time,
+        exists=snapshot.exists,
+        texts=texts_of(snapshot),
+        session=session.session_id,
+    )
+
+
+def note_change(note: Callable[..., None], user: str, session: Session, text: str) -> None:
+    change = next(reversed(session._stay.view.own.values()))
+    note(
+        Made,
+        user,
+        time.time(),
+        session=session.session_id,
+        id=change.id,
+        form="message" if isinstance(change, MessageAdded) else "fact",
+        text=text,
+        base=change.base,
+        started=change.session_started,
+    )
+
+
 async def deliver(dsn: str, place: str) -> None:
     """Deliver until the outbox holds nothing."""
     async with opened(dsn, place) as (_, outbox):
@@ -80,6 +149,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["talk", dsn, place, name, calls]:
             anyio.run(talk, dsn, place, name, int(calls))
+        case ["load", dsn, place, name, people]:
+            anyio.run(load, dsn, place, name, people)
         case ["deliver", dsn, place]:
             anyio.run(deliver, dsn, place)
         case ["recall", dsn, place]:

@@ -97,9 +97,9 @@ def _broken_promise(source: Path) -> str | None:
     said = _run([sys.executable, "-m", "tests.simulation", "--seeds", str(WORLDS), "--jobs", "1", "--stop"], source)
     if said is None:
         return "a world that never ends"
-    failed = re.search(r"^seed (\d+): (\w+)", said, re.MULTILINE)
-    if failed is not None:
-        return f"{failed[2]} in world {failed[1]}"
+    failed = re.findall(r"^seed (\d+): (\w+)", said, re.MULTILINE)
+    if failed:
+        return f"{', '.join(check for _, check in failed)} in world {failed[0][0]}"
     return None if " 0 broke " in said else f"a world that breaks down: {said.splitlines()[-1]}"
 
 

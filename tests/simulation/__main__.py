@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from edgememory.testing.promises import violations
 from tests.simulation.run import REPLAY, all_broken_in, simulate
@@ -33,13 +33,20 @@ def _run(seeds: Sequence[int], jobs: int, *, stops: bool) -> int:
     began = time.monotonic()
     for seed, found in zip(seeds, all_broken_in(seeds, jobs), strict=True):
         failed += bool(found)
-        for what in {line.partition(":")[0]: line for line in reversed(found)}.values():
+        for what in _one_of_each_check(found):
             print(f"seed {seed}: {what[:1200]}\n  replay: {REPLAY} {seed}", flush=True)
         if stops and failed:
             return 1
     took = time.monotonic() - began
     print(f"{len(seeds):,} worlds in {took:.0f} s ({len(seeds) / took * 60:.0f} a minute), {failed} broke a promise")
     return failed > 0
+
+
+def _one_of_each_check(found: Sequence[str]) -> Iterable[str]:
+    by_check: dict[str, str] = {}
+    for what in found:
+        by_check.setdefault(what.partition(":")[0], what)
+    return by_check.values()
 
 
 if __name__ == "__main__":
