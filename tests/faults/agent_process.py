@@ -6,7 +6,7 @@ OUTBOX is a path, the URL of a Redis, or that of a Worker, which then is the cac
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count, islice
 
@@ -14,15 +14,14 @@ import anyio
 import msgspec
 
 from edgememory import DeliveryPolicy, EdgeMemory, Parts, Tier
-from edgememory.changes import MessageAdded
 from edgememory.outbox.file import FileOutbox
 from edgememory.outbox.redis import RedisOutbox
 from edgememory.outbox.workers import WorkersOutbox
-from edgememory.session import Session
 from edgememory.store import CacheStore, Outbox
 from edgememory.stores.postgres import PostgresPrimary
 from edgememory.stores.workers_kv import WorkersKVStore
-from edgememory.testing.history import Got, Left, Made, Of, texts_of
+from edgememory.testing.history import Event
+from edgememory.testing.witness import Witness
 from edgememory.tier import CacheTier
 from tests.worker.server import TOKEN
 
@@ -71,23 +70,24 @@ async def talk(dsn: str, place: str, name: str, calls: int) -> None:
 async def load(dsn: str, place: str, name: str, people: str) -> None:
     """Have several calls at once, for ever, and print what happens: each event as it happens, a line of JSON."""
 
-    def note(kind: Callable[..., Of], user: str, began: float, **fields: object) -> None:
-        event = kind(at=time.time(), began=began, process=name, host="host", region="", user=user, **fields)
+    def said(event: Event) -> None:
         print(msgspec.json.encode(event).decode(), flush=True)
+
+    witness = Witness(said, process=name, host="host")
 
     async def call(number: int) -> None:
         user = f"{people}-{number % 3}"
         began = time.time()
         async with memory.session(user, timeout=0.5, leave_timeout=10) as session:
-            note_read(note, user, began, session)
+            witness.opened(session, user, began)
             for place in range(3):
                 text = f"{name}-{number}-{place}"
                 session.add_message("user", text) if place else session.remember(text)
                 # Before the event loop has a chance to make it durable: none is durable that the test does not know.
-                note_change(note, user, session, text)
+                witness.made(session, user, text)
                 await anyio.sleep(random.uniform(0, 0.01))
             began = time.time()
-        note(Left, user, began, session=session.session_id, durable=session.durable, ended=session.ended)
+        witness.left(session, user, began)
 
     async def callers(first: int) -> None:
         for number in count(first, AT_ONCE):
@@ -96,38 +96,6 @@ async def load(dsn: str, place: str, name: str, people: str) -> None:
     async with opened(dsn, place) as (memory, _), anyio.create_task_group() as group:
         for first in range(AT_ONCE):
             group.start_soon(callers, first)
-
-
-def note_read(note: Callable[..., None], user: str, began: float, session: Session) -> None:
-    read, snapshot = session.opened_with, session.snapshot
-    note(
-        Got,
-        user,
-        began,
-        status=read.status,
-        tier=read.tier,
-        version=read.snapshot.version,
-        erased_at=snapshot.erased_at,
-        erased_time=snapshot.erased_time,
-        exists=snapshot.exists,
-        texts=texts_of(snapshot),
-        session=session.session_id,
-    )
-
-
-def note_change(note: Callable[..., None], user: str, session: Session, text: str) -> None:
-    change = next(reversed(session._stay.view.own.values()))
-    note(
-        Made,
-        user,
-        time.time(),
-        session=session.session_id,
-        id=change.id,
-        form="message" if isinstance(change, MessageAdded) else "fact",
-        text=text,
-        base=change.base,
-        started=change.session_started,
-    )
 
 
 async def deliver(dsn: str, place: str) -> None:

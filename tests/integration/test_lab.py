@@ -31,6 +31,7 @@ from edgememory.lab.run import Plan, run
 from edgememory.lab.scenarios.playbook import SCENARIOS
 from edgememory.lab.table import show
 from edgememory.stores.postgres import PostgresPrimary, migrate
+from edgememory.testing.history import Left, Made
 from tests.servers import database, postgres_server
 
 __all__ = ["database", "postgres_server"]
@@ -175,7 +176,21 @@ async def test_what_is_not_in_the_database_once_counts_as_lost(database: str) ->
     for person, text in [(anna, texts[0]), (anna, texts[1]), (anna, texts[1]), (anna, texts[3])]:
         await origin.commit(person.key, [_said(person, text)])
     await origin.aclose()
+    ledger.history.add(_left_behind(anna, texts[1]))
+    ledger.history.add(_left_behind(anna, texts[2]))
+    ledger.history.add(Left(**_OF, session="s", durable=True, ended=False, user=anna.user_id))
     assert await ledger.delivered(database) == 1  # the others: said twice, never there, another user's
+    assert [failure[-20:] for failure in ledger.failures] == [
+        "is at the origin 2 times"[-20:],
+        "is at the origin 0 times"[-20:],
+    ]
+
+
+_OF = {"at": 1.0, "began": 1.0, "process": "p", "host": "h", "region": "r"}
+
+
+def _left_behind(person: Person, text: str) -> Made:
+    return Made(**_OF, user=person.user_id, session="s", id=text, form="message", text=text, base=0, started=0.0)
 
 
 def _said(person: Person, text: str) -> MessageAdded:

@@ -7,12 +7,9 @@ from itertools import count
 
 import anyio
 
-from edgememory.changes import MessageAdded
 from edgememory.errors import NotCommittedError, StoreError
-from edgememory.models import Snapshot
 from edgememory.session import Session
-from edgememory.testing.history import Broke, Closed, Deleted, Got, Idled, Left, Made, Saw, WasCommitted, texts_of
-from edgememory.walk import Read
+from edgememory.testing.history import Broke, Closed, Deleted, Idled, WasCommitted
 from tests.simulation.converged import converge
 from tests.simulation.process import Process
 from tests.simulation.stores import POISON, REFUSED, true_time
@@ -73,6 +70,7 @@ class Agent:
         self._world = process.world
         self._random = process.world.random
         self._memory = process.memory
+        self._witness = process.witness
         self.quits = False
 
     async def work(self) -> None:
@@ -111,10 +109,10 @@ class Agent:
         async with self._session(user, at_least) as session:
             for _ in range(self._random.randint(0, 3)):
                 await self._change(session, user)
-                self._look(session, user)
+                self._witness.saw(session, user)
             if self._random.random() < 0.15:
                 await self._wait_for_the_origin(session, user)
-            self._look(session, user)
+            self._witness.saw(session, user)
 
     @asynccontextmanager
     async def _session(self, user: str, at_least: int) -> AsyncIterator[Session]:
@@ -124,20 +122,16 @@ class Agent:
         try:
             async with session:
                 opened = True
-                read = session.opened_with
-                shown = read.snapshot if session.ended else session.snapshot
-                self._got(user, began, read, shown, at_least, session.session_id)
+                self._witness.opened(session, user, began, at_least=at_least)
                 try:
                     yield session
                 finally:
                     began = true_time()
         except Exception as error:
-            self._process.note(Broke, user, began, error=f"{type(error).__name__}: {error}")
+            self._witness.note(Broke, user, began, error=f"{type(error).__name__}: {error}")
         finally:
             if opened:
-                self._process.note(
-                    Left, user, began, session=session.session_id, durable=session.durable, ended=session.ended
-                )
+                self._witness.left(session, user, began)
 
     async def _change(self, session: Session, user: str) -> None:
         if self._random.random() < 0.7:
@@ -163,30 +157,7 @@ class Agent:
                 session.remember(text)
         if session.ended:
             return
-        change = next(reversed(session._stay.view.own.values()))
-        self._process.note(
-            Made,
-            user,
-            true_time(),
-            session=session.session_id,
-            id=change.id,
-            form="message" if isinstance(change, MessageAdded) else "fact",
-            text=text,
-            base=change.base,
-            started=change.session_started,
-            refusable=text.startswith((POISON, REFUSED)),
-        )
-
-    def _look(self, session: Session, user: str) -> None:
-        self._process.note(
-            Saw,
-            user,
-            true_time(),
-            session=session.session_id,
-            version=session.snapshot.version,
-            texts=texts_of(session.snapshot),
-            ended=session.ended,
-        )
+        self._witness.made(session, user, text, refusable=text.startswith((POISON, REFUSED)))
 
     async def _wait_for_the_origin(self, session: Session, user: str) -> None:
         began = true_time()
@@ -195,14 +166,14 @@ class Agent:
                 version = await session.committed()
             except (NotCommittedError, StoreError):
                 return
-            self._process.note(WasCommitted, user, began, session=session.session_id, version=version)
+            self._witness.note(WasCommitted, user, began, session=session.session_id, version=version)
             if self._process.alive:
                 self._world.shown.append((user, version))
 
     async def warm(self, user: str) -> None:
         began = true_time()
         read = await self._memory.warm(user, timeout=self._random.choice((0.01, 0.5, 5.0)))
-        self._got(user, began, read, read.snapshot)
+        self._witness.read(user, began, read)
 
     async def delete(self, user: str) -> None:
         began = true_time()
@@ -211,22 +182,4 @@ class Agent:
         except StoreError:
             return
         cleared = frozenset(store.store for store in receipt.stores if store.cleared)
-        self._process.note(Deleted, user, began, version=receipt.version, cleared=cleared)
-
-    def _got(
-        self, user: str, began: float, read: Read, snapshot: Snapshot, at_least: int = 0, session: str = ""
-    ) -> None:
-        self._process.note(
-            Got,
-            user,
-            began,
-            status=read.status,
-            tier=read.tier,
-            version=read.snapshot.version,
-            erased_at=snapshot.erased_at,
-            erased_time=snapshot.erased_time,
-            exists=snapshot.exists,
-            texts=texts_of(snapshot),
-            at_least=at_least,
-            session=session,
-        )
+        self._witness.note(Deleted, user, began, version=receipt.version, cleared=cleared)

@@ -10,7 +10,8 @@ from edgememory.models import Entry, UserKey
 from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import Parts
 from edgememory.testing.faults import DistantCache, DistantOrigin, DistantOutbox, DistantReplica, Link
-from edgememory.testing.history import Asked, Died, Of
+from edgememory.testing.history import Asked, Died, Event
+from edgememory.testing.witness import Witness
 from edgememory.tier import Tier
 from tests.simulation.cloudflare import OutboxThere
 from tests.simulation.stores import IdClock, true_time
@@ -36,6 +37,7 @@ class Process:
         self.alive = True
         self.scope = anyio.CancelScope()
         self.id_clock = IdClock(host.clock)
+        self.witness = Witness(self._add, process=name, host=host.name, region=host.region.name, clock=true_time)
         self.requests = 0
         """How many are under way."""
         self.memory = EdgeMemory(
@@ -76,20 +78,10 @@ class Process:
             outbox=DistantOutbox(host.reached, Wire(self, host.to_outbox)),
         )
 
-    def note(self, kind: Callable[..., Of], user: str, began: float, **fields: object) -> None:
-        """Note what it did; nobody hears what the dead say."""
+    def _add(self, event: Event) -> None:
+        """Nobody hears what the dead say."""
         if self.alive:
-            self.world.history.add(
-                kind(
-                    at=true_time(),
-                    began=began,
-                    process=self.name,
-                    host=self.host.name,
-                    region=self.host.region.name,
-                    user=user,
-                    **fields,
-                )
-            )
+            self.world.history.add(event)
 
     def die(self) -> None:
         """Stop at once, wherever it is: nothing that it would still do is done."""
@@ -139,4 +131,4 @@ class _Origin(DistantOrigin):
         try:
             return await super().get(user, at_least=at_least)
         finally:
-            self._process.note(Asked, user.user_id, began, at_least=at_least)
+            self._process.witness.note(Asked, user.user_id, began, at_least=at_least)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
@@ -81,11 +82,16 @@ async def _echo(stream: SocketStream) -> float:
         raise
 
 
+_processes = count()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """What is one process on a real host: an `EdgeMemory` with connections and process memory of its own."""
 
     site: "Site"
+    name: str
+    """No other process of the run has it."""
     memory: EdgeMemory
     edge: CacheTier
     origin: OriginStore
@@ -178,6 +184,11 @@ class Site:
     def _is_at_cloudflare(self) -> bool:
         return self.kind in ("workers_kv", "workers")
 
+    @property
+    def host(self) -> str:
+        """What its agents' outbox is called: who shares it reads what the others wrote."""
+        return "workers" if self.kind == "workers" else str(self.file)
+
     def outbox(self) -> Outbox:
         """Make an outbox of its agents'."""
         return self.worker.outbox() if self.kind == "workers" else FileOutbox(self.file)
@@ -207,7 +218,8 @@ class Site:
         )
         delivery = DeliveryPolicy(lease=LEASE) if self.kind == "workers" else None
         async with EdgeMemory(parts, namespace=NAMESPACE, policy=policy, delivery=delivery) as memory:
-            yield Agent(site=self, memory=memory, edge=edge, origin=origin, replica=replica, record=record)
+            name = f"process {next(_processes)}"
+            yield Agent(site=self, name=name, memory=memory, edge=edge, origin=origin, replica=replica, record=record)
 
     @asynccontextmanager
     async def agents(self, count: int) -> AsyncGenerator[list[Agent]]:
