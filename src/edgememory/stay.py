@@ -88,12 +88,12 @@ class Stay:
         """Leave in a task that nobody cancels: asyncio's own cancellation goes through every shield."""
         left = anyio.Event()
         # Here, not in the task: before that runs, the writer may begin the append whose answer is wanted.
-        appended = self._runtime.writer.appended(self._user)
+        appended, seen = self._runtime.writer.appended(self._user), self.view.entry
 
         async def leave() -> None:
             try:
                 with anyio.move_on_after(timeout):
-                    await self._hand_over(appended)
+                    await self._hand_over(appended, seen)
             finally:
                 left.set()
 
@@ -104,25 +104,26 @@ class Stay:
         with anyio.CancelScope(shield=True):
             await left.wait()
 
-    async def _hand_over(self, appended: Appended) -> None:
+    async def _hand_over(self, appended: Appended, seen: Entry | None) -> None:
         """Offer the tentative entry, for one request to the outbox: an append that was due in any case, or `pending`.
 
-        What becomes of the changes between the outbox's answer and the offer does no harm. If they were delivered,
-        the entry that this session knows is an older one, and gives way to the origin's, or it is the origin's, which
-        the same change does not change again. What a deletion has overtaken is left out (`survives`), or the session
-        has ended. What was queued since is left to whoever leaves after it.
+        What waits is laid over an entry that was *seen* before the outbox was asked. So what becomes of the changes
+        after that does no harm: whether they were delivered or refused, the origin's version is above that entry's
+        since. What a deletion has overtaken is left out (`survives`), or the session has ended. What was queued since
+        is left to whoever leaves after it.
         """
         runtime = self._runtime
         pending = await appended.wait()
         runtime.delivery.wake()
         try:
-            if pending is None:
+            if pending is None or self.view.entry is not seen:
+                seen = self.view.entry
                 pending = await runtime.outbox.pending(self._user)
         except StoreError as error:
-            _log.info("the caches are shown what this session knows, which may not be all that waits: %s", error)
-        entry = self.view.tentative(None if pending is None else pending.changes, now=runtime.now())
-        if entry is not None and not self.view.ended:
-            await runtime.tiered.offer(self._user, entry)
+            _log.info("the caches are not shown what was said, since nobody knows what waits: %s", error)
+            return
+        if seen is not None and not self.view.ended:
+            await runtime.tiered.offer(self._user, self.view.tentative(seen, pending.changes, now=runtime.now()))
 
     async def committed(self) -> int:
         """Wait until none of the changes waits any more; see `Session.committed`."""

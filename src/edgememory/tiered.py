@@ -120,9 +120,7 @@ class TieredStore:
 
     async def _walked(self, user: UserKey, at_least: int, timeout: float, beside: Beside) -> Read:
         def suits(read: Read | None) -> bool:
-            if read is None or read.final or read.status == "degraded":
-                return True
-            return read.snapshot.version >= at_least
+            return read is None or read.status == "degraded" or read.snapshot.version >= at_least
 
         deadline = anyio.current_time() + timeout
         while True:
@@ -143,16 +141,16 @@ class TieredStore:
 
     def _newest(self, user: UserKey, read: Read, at_least: int) -> Read:
         """Prefer process memory where it is newer: a write may have passed by while the load ran."""
+        if read.status != "degraded" and read.snapshot.version < at_least:
+            read = Read(read.entry, "degraded", read.tier, read.age)
         held = self._near.peek(user)
         if held is None or (read.entry is not None and held.order <= read.entry.order):
-            if read.status != "degraded" and read.snapshot.version < at_least:
-                return Read(read.entry, "degraded", read.tier, read.age, read.final)
             return read
         now = self._now()
         verdict = decide(held.entry, self._policy, now=now, at_least=at_least)
         if verdict not in _ANSWERS:
             return read
-        return Read(held.entry, _ANSWERS[verdict], NEAR, max(0.0, now - held.entry.synced_at), read.final)
+        return Read(held.entry, _ANSWERS[verdict], NEAR, max(0.0, now - held.entry.synced_at))
 
     def _count(self, status: Status) -> None:
         match status:

@@ -23,7 +23,8 @@ class View:
     own: dict[str, Change] = field(default_factory=dict[str, Change])
     ended: bool = False
     adopted: bool = False
-    _entry: Entry | None = None
+    entry: Entry | None = None
+    """The newest that was seen."""
     _refused: set[str] = field(default_factory=set[str])
 
     @property
@@ -42,7 +43,7 @@ class View:
 
     def open_on(self, entry: Entry) -> None:
         """Take the entry that opening read. A deletion before that does not end the session: it saw nothing."""
-        if self._entry is None or entry.order >= self._entry.order:
+        if self.entry is None or entry.order >= self.entry.order:
             self._show(entry)
 
     def adopt(self, entry: Entry) -> None:
@@ -50,7 +51,7 @@ class View:
 
         A session that has seen nothing and made nothing loses nothing, and goes on.
         """
-        if self.ended or (self._entry is not None and entry.order <= self._entry.order):
+        if self.ended or (self.entry is not None and entry.order <= self.entry.order):
             return
         saw_the_deleted = bool(self.own) if self.base is None else self.base < entry.snapshot.erased_at
         if saw_the_deleted and self.started < entry.snapshot.erased_time:
@@ -75,25 +76,22 @@ class View:
             self.waiting.pop(id, None)
         self._lay_over()
 
-    def tentative(self, waiting: Iterable[Change] | None = None, *, now: float) -> Entry | None:
-        """Return the entry to show to others until the origin has the changes; `None` if none was ever seen.
+    def tentative(self, seen: Entry, waiting: Iterable[Change], *, now: float) -> Entry:
+        """Return the entry to show to others until the origin has the changes.
 
-        *waiting* is what the outbox holds now: all else has been answered for. Without it, everything that is known.
+        *waiting* is what the outbox held after *seen* was: all else has been answered for.
         """
-        if self._entry is None:
-            return None
-        known = self._changes() if waiting is None else [c for c in waiting if c.id not in self._refused]
-        return overlay(self._entry, known, now=now)
+        return overlay(seen, [change for change in waiting if change.id not in self._refused], now=now)
 
     def _show(self, entry: Entry) -> None:
-        self._entry = entry
+        self.entry = entry
         self.base = entry.snapshot.version
         self._lay_over()
 
     def _lay_over(self) -> None:
         if self.ended:
             return
-        seen, changes = EMPTY if self._entry is None else self._entry.snapshot, self._changes()
+        seen, changes = EMPTY if self.entry is None else self.entry.snapshot, self._changes()
         # An entry is bounded already, and opening on one that nothing waits for is what callers wait for.
         self.snapshot = bound(apply(seen, changes)) if changes else seen
 

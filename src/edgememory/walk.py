@@ -32,8 +32,6 @@ class Read(Struct, frozen=True, gc=False):
     """Which tier the entry came from; empty if there is none."""
     age: float
     """Seconds since the content was true at the origin."""
-    final: bool = False
-    """The primary itself was asked: asking again would not help."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -262,4 +260,4 @@ class Walk:
         if found is None:
             return NOTHING
         age = max(0.0, self._tiers.now() - found.entry.synced_at)
-        return Read(found.entry, status, found.tier, age, self._final)
+        return Read(found.entry, status, found.tier, age)

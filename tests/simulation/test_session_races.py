@@ -1,6 +1,6 @@
 """Races of a session with the writer and with delivery, in virtual time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -10,8 +10,9 @@ import pytest
 import trio.testing
 
 from edgememory import EdgeMemory
+from edgememory.changes import Change
 from edgememory.deletion import REPLAY_PATIENCE
-from edgememory.errors import NotCommittedError, StoreUnavailableError
+from edgememory.errors import NotCommittedError, StoreRejectedError, StoreUnavailableError
 from edgememory.models import Claim, Cleared, Pending, UserKey
 from edgememory.tier import ReplicaTier, Tier
 from tests.unit.fakes import ANNA, FakeCache, FakeOrigin, FakeOutbox, FakeReplica, parts, virtual_now
@@ -109,6 +110,36 @@ async def test_sessions_that_are_left_together_show_the_changes_of_each() -> Non
         entry = await cache.get(ANNA)
         assert entry is not None
         assert {fact.text for fact in entry.snapshot.facts} == {f"fact {number}" for number in range(6)}
+
+
+async def test_what_is_refused_while_a_session_is_left_is_not_shown_for_good() -> None:
+    """The outbox had it when it was asked; the entry that it is laid over came later, from after the refusal."""
+    origin, outbox, cache = FakeOrigin(), SlowOutbox(), FakeCache()
+
+    def refuse(user: UserKey, changes: Sequence[Change]) -> None:
+        if changes:
+            raise StoreRejectedError("invalid value", store="origin", operation="commit")
+
+    origin.judge = refuse
+    async with process(origin, outbox, cache) as memory, anyio.create_task_group() as group:
+        await memory.warm(ANNA.user_id)
+        outbox.answers_take["append"] = 1.0
+
+        async def call() -> None:
+            async with memory.session(ANNA.user_id) as session:
+                session.remember("refused")
+
+        group.start_soon(call)
+        await trio.testing.wait_all_tasks_blocked()
+        async with process(origin, outbox.of_another_process(), cache):
+            await trio.testing.wait_all_tasks_blocked()
+        assert (await outbox.depth()).dead == 1
+        version = origin.state(ANNA).version
+        async with memory.session(ANNA.user_id, at_least=version):
+            pass  # this process knows the newest version now
+    entry = await cache.get(ANNA)
+    assert entry is not None
+    assert (entry.snapshot.version, entry.snapshot.facts) == (version, ())
 
 
 async def test_what_waits_in_the_outbox_is_shown_when_nothing_else_answers() -> None:

@@ -20,7 +20,7 @@ from edgememory.testing.history import (
     WasCommitted,
 )
 from tests.simulation.cloudflare import Location
-from tests.simulation.run import REPLAY, all_broken_in, simulate
+from tests.simulation.run import REPLAY, all_broken_in, broken_in, simulate
 
 WORLDS = 5 * settings().max_examples
 
@@ -34,6 +34,17 @@ def test_the_promises_hold_whatever_goes_wrong() -> None:
         if found
     ]
     assert not broken, "\n".join(broken[:10])
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(1001238, id="what was refused is shown for good by a session that was left in another process"),
+        pytest.param(1002479, id="a load that another reader had begun answers with what was true before a commit"),
+    ],
+)
+def test_a_world_that_found_a_bug_once(seed: int) -> None:
+    assert not broken_in(seed)
 
 
 def test_a_seed_replays_exactly() -> None:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from edgememory.apply import overlay
 from edgememory.background import Background
 from edgememory.errors import StoreUnavailableError
 from edgememory.freshness import Policy
@@ -335,7 +336,30 @@ async def test_behind_is_no_answer_wherever_it_stands(tier: str) -> None:
         read = await t.store.read(ANNA, wanted)
         assert (read.status, read.snapshot.version) == ("fresh", wanted)
         read = await t.store.read(ANNA, wanted + 1)
-        assert (read.status, read.snapshot.version, read.final) == ("degraded", wanted, True)
+        assert (read.status, read.snapshot.version) == ("degraded", wanted)
+
+
+@pytest.mark.parametrize("shows_it", [False, True], ids=["nothing-newer", "a-tentative-one"])
+async def test_who_joins_a_load_is_not_given_an_answer_from_before_what_it_asks_for(shows_it: bool) -> None:
+    """The origin's word is final for whoever asked it; who comes later may know of a commit since."""
+    async with tiered() as t, anyio.create_task_group() as group:
+        old = await t.knows("old")
+        t.origin.held_back = anyio.Event()
+        reads: list[Read] = []
+
+        async def read(at_least: int) -> None:
+            reads.append(await t.store.read(ANNA, at_least))
+
+        group.start_soon(read, 0)
+        await t.origin.reached.wait()
+        new = await t.knows("new")
+        if shows_it:
+            t.store.hold(ANNA, overlay(old, [Talk(base=0).remembers("new")], now=t.clock.now()))
+        group.start_soon(read, new.snapshot.version)
+        await t.idle()
+        t.origin.held_back.set()
+    assert [(read.status, facts(read)) for read in reads][-1] == ("fresh", ["new", "old"])
+    assert reads[-1].snapshot.version == new.snapshot.version
 
 
 async def test_behind_is_served_degraded_if_nothing_better_can_be_had() -> None:

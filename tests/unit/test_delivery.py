@@ -440,6 +440,26 @@ async def test_a_session_hears_of_a_refusal_before_anybody_sees_the_new_entry(
     assert sum(bool(settled.refused) for settled in running.settled) == 2, "and again when the outbox holds it no more"
 
 
+@pytest.mark.parametrize("alone", [False, True])
+async def test_the_version_rises_once_more_when_what_was_refused_is_buried(
+    origin: FakeOrigin, outbox: FakeOutbox, alone: bool
+) -> None:
+    """Somebody may have seen it wait until then, and shown it to the region on another host's newer version."""
+    buried: list[int] = []
+
+    def judge(user: UserKey, changes: Sequence[Change]) -> None:
+        buried.append(len(outbox._dead))
+        if alone and changes:
+            raise REJECTED
+
+    origin.judge = judge
+    await outbox.append(ANNA, [Talk(base=0, started=NOW).remembers("x" * 2000)])
+    async with delivering(outbox, origin) as running:
+        await running.until_empty()
+    assert buried == ([0, 0, 1] if alone else [0, 1])
+    assert running.offered[-1][1] == await origin.get(ANNA)
+
+
 async def test_after_a_rejected_change_a_newer_entry_without_it_is_offered(
     origin: FakeOrigin, outbox: FakeOutbox
 ) -> None:
@@ -465,7 +485,7 @@ async def test_an_origin_that_goes_away_in_mid_burial_is_asked_again(origin: Fak
         await running.delivery.drained()
         origin.judge = refuses(REJECTED, "bad")
         await running.until_empty()
-    assert [entry.snapshot.version for _, entry in running.offered] == [1]
+    assert [entry.snapshot.version for _, entry in running.offered] == [1, 2], "before it is buried, and after that"
     [letter] = await outbox.dead_letters(limit=9)
     assert {refusal.id for settled in running.settled for refusal in settled.refused} == {letter.id}
 

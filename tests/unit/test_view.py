@@ -84,9 +84,7 @@ def test_a_late_answer_of_the_outbox_does_not_bring_back_what_was_refused() -> N
     view.unmake([bad.id])
     view.wait_for([bad])
     assert facts(view) == ["old"]
-    entry = view.tentative(now=NOW)
-    assert entry is not None
-    assert entry.tentative_at == 0
+    assert view.tentative(entry_at(5), [bad], now=NOW).tentative_at == 0
 
 
 def test_what_the_outbox_holds_no_more_is_not_shown_to_others_as_tentative() -> None:
@@ -95,8 +93,7 @@ def test_what_the_outbox_holds_no_more_is_not_shown_to_others_as_tentative() -> 
     view.wait_for([Talk(base=5).remembers("buried")])
     own = talk(view).remembers("own")
     view.make(own)
-    entry = view.tentative([own], now=NOW)
-    assert entry is not None
+    entry = view.tentative(entry_at(5, text="old"), [own], now=NOW)
     assert [fact.text for fact in entry.snapshot.facts] == ["own", "old"]
 
 
@@ -152,18 +149,11 @@ def test_opening_on_a_tombstone_ends_nothing() -> None:
     assert facts(view) == ["new"]
 
 
-def test_without_a_snapshot_nothing_is_shown_to_others() -> None:
-    view = opened()
-    view.make(talk(view).remembers("own"))
-    assert view.tentative(now=NOW) is None
-
-
 def test_what_others_are_shown_is_tentative_and_newer() -> None:
     entry = entry_at(5, text="old")
     view = opened(entry)
-    view.make(talk(view).remembers("own"))
-    shown = view.tentative(now=NOW)
-    assert shown is not None
+    view.make(own := talk(view).remembers("own"))
+    shown = view.tentative(entry, [own], now=NOW)
     assert shown.order > entry.order
     assert shown.synced_at == entry.synced_at
     assert shown.snapshot == view.snapshot
@@ -172,7 +162,6 @@ def test_what_others_are_shown_is_tentative_and_newer() -> None:
 def test_an_entry_that_has_it_all_already_is_shown_as_it_is() -> None:
     """Nothing would ever replace a tentative entry whose changes the origin had before."""
     view = opened(entry_at(5))
-    view.make(talk(view).remembers("own"))
+    view.make(own := talk(view).remembers("own"))
     acknowledged = Entry(snapshot=replace(view.snapshot, version=6), synced_at=NOW)
-    view.adopt(acknowledged)
-    assert view.tentative(now=NOW + 1) == acknowledged
+    assert view.tentative(acknowledged, [own], now=NOW + 1) == acknowledged

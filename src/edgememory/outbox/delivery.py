@@ -195,6 +195,8 @@ class Delivery:
             await self._outbox.reject(claim, (refusal.id,), refusal.reason)
         taken = [change.id for change in changes if change.id not in refused]
         await self._outbox.ack(claim, taken, committed.entry.snapshot.version)
+        if refused:
+            await self._raise_version(claim)
         self._counters.changes_rejected += len(refused)
         self._counters.changes_dropped += len(committed.dropped)
         self._counters.changes_delivered += len(taken) - len(committed.dropped)
@@ -203,19 +205,24 @@ class Delivery:
     async def _bury(self, claim: Claim, change: Change, error: StoreRejectedError) -> None:
         settled = Settled(claim.user, (), (Refused(change.id, str(error)),))
         self._on_settled(settled)
-        await self._raise_version(claim, change)
+        await self._raise_version(claim, change.id)
         _log.error("the origin refuses change %s, now a dead letter: %s", change.id, error)
         await self._outbox.reject(claim, (change.id,), str(error))
+        await self._raise_version(claim)
         self._counters.changes_rejected += 1
         self._succeeded(settled)
 
-    async def _raise_version(self, claim: Claim, refused: Change) -> None:
-        """Offer an entry that is newer than any that shows *refused*: no cache may go on showing it."""
+    async def _raise_version(self, claim: Claim, *refused: str) -> None:
+        """Offer an entry that is newer than any that shows what was *refused*: no cache may go on showing it.
+
+        Before the outbox buries it, since this process may die in between; and after that, since whoever leaves a
+        session meanwhile has seen it wait.
+        """
         try:
             committed = await self._ask_origin(claim.user, ())
         except StoreRejectedError:
             return  # The origin takes nothing of this user, so it has no entry to offer either.
-        await self._publish(claim.user, committed.entry, settled={refused.id})
+        await self._publish(claim.user, committed.entry, settled=set(refused))
         await self._outbox.ack(claim, (), committed.entry.snapshot.version)
 
     async def _ask_origin(self, user: UserKey, changes: Sequence[Change]) -> Committed:
