@@ -88,7 +88,7 @@ class Stay:
         """Leave in a task that nobody cancels: asyncio's own cancellation goes through every shield."""
         left = anyio.Event()
         # Here, not in the task: before that runs, the writer may begin the append whose answer is wanted.
-        appended, seen = self._runtime.writer.appended(self._user), self.view.entry
+        appended, seen = self._runtime.writer.appended(self._user), self.view.base
 
         async def leave() -> None:
             try:
@@ -104,26 +104,26 @@ class Stay:
         with anyio.CancelScope(shield=True):
             await left.wait()
 
-    async def _hand_over(self, appended: Appended, seen: Entry | None) -> None:
+    async def _hand_over(self, appended: Appended, seen: int | None) -> None:
         """Offer the tentative entry, for one request to the outbox: an append that was due in any case, or `pending`.
 
-        What waits is laid over an entry that was *seen* before the outbox was asked. So what becomes of the changes
-        after that does no harm: whether they were delivered or refused, the origin's version is above that entry's
-        since. What a deletion has overtaken is left out (`survives`), or the session has ended. What was queued since
-        is left to whoever leaves after it.
+        What waits is laid over an entry of a version that was *seen* before the outbox was asked. So what becomes of
+        the changes after that does no harm: whether they are taken or refused, the origin's version rises above it.
+        What a deletion has overtaken is left out (`survives`), or the session has ended. What was queued since is left
+        to whoever leaves after it.
         """
         runtime = self._runtime
         pending = await appended.wait()
         runtime.delivery.wake()
+        entry = self.view.entry
         try:
-            if pending is None or self.view.entry is not seen:
-                seen = self.view.entry
+            if pending is None or self.view.base != seen:
                 pending = await runtime.outbox.pending(self._user)
         except StoreError as error:
             _log.info("the caches are not shown what was said, since nobody knows what waits: %s", error)
             return
-        if seen is not None and not self.view.ended:
-            await runtime.tiered.offer(self._user, self.view.tentative(seen, pending.changes, now=runtime.now()))
+        if entry is not None and not self.view.ended:
+            await runtime.tiered.offer(self._user, self.view.tentative(entry, pending.changes, now=runtime.now()))
 
     async def committed(self) -> int:
         """Wait until none of the changes waits any more; see `Session.committed`."""

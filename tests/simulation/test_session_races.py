@@ -112,6 +112,23 @@ async def test_sessions_that_are_left_together_show_the_changes_of_each() -> Non
         assert {fact.text for fact in entry.snapshot.facts} == {f"fact {number}" for number in range(6)}
 
 
+async def test_closing_waits_until_what_is_queued_is_durable() -> None:
+    outbox = FakeOutbox()
+    outbox.switch.hang("append")
+    async with anyio.create_task_group() as group:
+
+        async def recover() -> None:
+            await anyio.sleep(1.0)
+            outbox.switch.heal()
+
+        async with process(FakeOrigin(), outbox) as memory:
+            async with memory.session(ANNA.user_id, leave_timeout=0.1) as session:
+                session.remember("said")
+            assert not session.durable
+            group.start_soon(recover)
+    assert (await outbox.pending(ANNA)).floor or (await outbox.pending(ANNA)).changes
+
+
 async def test_what_is_refused_while_a_session_is_left_is_not_shown_for_good() -> None:
     """The outbox had it when it was asked; the entry that it is laid over came later, from after the refusal."""
     origin, outbox, cache = FakeOrigin(), SlowOutbox(), FakeCache()
