@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Sequence
+from itertools import permutations
 
 import msgspec
 import pytest
@@ -128,6 +129,16 @@ def test_order_and_repetition_of_changes_do_not_matter(
     for batch in batches(again, dice):
         state = apply(state, batch)
     assert state == apply(beginning, history)
+
+
+@given(beginnings, st.lists(changes, max_size=4, unique_by=lambda change: change.id))
+def test_every_order_of_a_few_changes_leads_to_one_state_twice_over_too(
+    beginning: Snapshot, history: list[Change]
+) -> None:
+    expected = apply(beginning, history)
+    for order in permutations(history):
+        assert apply(beginning, order) == expected
+        assert apply(expected, order) == expected
 
 
 def batches(changes: list[Change], dice: random.Random) -> list[list[Change]]:

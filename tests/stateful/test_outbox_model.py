@@ -1,11 +1,12 @@
 """Each outbox against a plain list of changes, over any order of calls."""
 
 import asyncio
+import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from edgememory.outbox.redis import RedisOutbox
 from edgememory.testing.clock import ManualClock
 from edgememory.testing.outbox_contract import InspectableOutbox, said
 from tests.servers import running
+from tests.simulation.steps import cancelled_at
 
 USERS = [UserKey("a", "foo"), UserKey("a", "foobar"), UserKey("b", "foo")]
 CHANGES = [said(str(number)) for number in range(6)]
@@ -45,6 +47,15 @@ class Lease:
 
     def holds(self, now: float) -> bool:
         return now < self.taken + self.seconds and self.taken < now + self.seconds
+
+
+async def cut_short(work: Coroutine[Any, Any, object], awaits: int) -> None:
+    """Run *work*, and cancel it where it waits for the so-manieth time."""
+    task = asyncio.current_task()
+    assert task is not None
+    with contextlib.suppress(asyncio.CancelledError):
+        await cancelled_at(awaits, task.cancel, work)
+    task.uncancel()
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -89,6 +100,19 @@ class OutboxMachine(RuleBasedStateMachine):
                 self.waiting.append((user, change))
                 self.appended_at[user, change.id] = self.clock.now()
         assert pending == Pending(tuple(self.of(user)), self.floors[user])
+
+    @rule(user=st.sampled_from(USERS), changes=some_changes, awaits=st.integers(1, 8))
+    def dies_while_it_appends(self, user: UserKey, changes: list[Change], awaits: int) -> None:
+        """All of them are there afterwards, or none: nobody heard an answer."""
+        self.clock.advance(0.001)
+        self.runner.run(cut_short(self.outbox.append(user, changes), awaits))
+        self.reopen()
+        fresh = [change for change in dict.fromkeys(changes) if (user, change) not in self.waiting]
+        there = self.runner.run(self.outbox.pending(user)).changes
+        assert {change in there for change in fresh} != {False, True}
+        if set(fresh) <= set(there):
+            self.waiting += [(user, change) for change in fresh]
+            self.appended_at |= {(user, change.id): self.clock.now() for change in fresh}
 
     @rule(target=claims, lease=LEASES, limit=st.integers(1, 3))
     def claim(self, lease: float, limit: int) -> object:

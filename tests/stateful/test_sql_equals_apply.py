@@ -67,6 +67,7 @@ async def test_sql_does_what_apply_does(
             assert done.entry.snapshot == expected.entry.snapshot
         assert await raw_state(raw, user) == model.state(user)
         assert (await primary.get(user)).snapshot == (await model.get(user)).snapshot
+        assert await primary.get_messages(user, limit=3) == await model.get_messages(user, limit=3)
 
 
 COUNTS = ("preferences", "facts", "forgotten", "summaries", "messages")
