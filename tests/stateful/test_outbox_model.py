@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import tempfile
+from collections import Counter
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -16,6 +18,7 @@ from hypothesis.stateful import (
     consumes,
     invariant,
     multiple,
+    precondition,
     rule,
 )
 from redis import Redis
@@ -26,10 +29,12 @@ from edgememory.models import Claim, Pending, UserKey
 from edgememory.outbox.file import FileOutbox
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.outbox.redis import RedisOutbox
+from edgememory.outbox.workers import WorkersOutbox
 from edgememory.testing.clock import ManualClock
 from edgememory.testing.outbox_contract import InspectableOutbox, said
 from tests.servers import running
 from tests.simulation.steps import cancelled_at
+from tests.worker.server import TOKEN, WorkerServer
 
 USERS = [UserKey("a", "foo"), UserKey("a", "foobar"), UserKey("b", "foo")]
 CHANGES = [said(str(number)) for number in range(6)]
@@ -62,6 +67,8 @@ class OutboxMachine(RuleBasedStateMachine):
     """The model: a list of (user, change), a floor and at most one lease a user, a list of dead letters."""
 
     claims = Bundle("claims")
+    takes_turns: ClassVar[bool] = True
+    """What was asked before, by whom ever, is done before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,6 +108,7 @@ class OutboxMachine(RuleBasedStateMachine):
                 self.appended_at[user, change.id] = self.clock.now()
         assert pending == Pending(tuple(self.of(user)), self.floors[user])
 
+    @precondition(lambda self: self.takes_turns)
     @rule(user=st.sampled_from(USERS), changes=some_changes, awaits=st.integers(1, 8))
     def dies_while_it_appends(self, user: UserKey, changes: list[Change], awaits: int) -> None:
         """All of them are there afterwards, or none: nobody heard an answer."""
@@ -177,7 +185,8 @@ class OutboxMachine(RuleBasedStateMachine):
         depth = self.runner.run(self.outbox.depth())
         assert (depth.changes, depth.users) == (len(self.waiting), len({user for user, _ in self.waiting}))
         oldest = min((self.appended_at[user, change.id] for user, change in self.waiting), default=None)
-        assert depth.oldest_age == (None if oldest is None else max(0.0, self.clock.now() - oldest))
+        age = None if oldest is None else max(0.0, self.clock.now() - oldest)
+        assert depth.oldest_age == pytest.approx(age, abs=1e-6)  # what a double can say of the year 2025
 
     @invariant()
     def the_dead_letters_are_the_refused(self) -> None:
@@ -213,8 +222,25 @@ class RedisOutboxMachine(OutboxMachine):
         return RedisOutbox(self.url, assume_durable=True, now=self.clock.now)
 
 
+class WorkersOutboxMachine(OutboxMachine):
+    worker: ClassVar[WorkerServer]
+    takes_turns = False
+
+    def open(self) -> InspectableOutbox:
+        if not hasattr(self, "outbox"):
+            self.worker.empty_outboxes()
+        return WorkersOutbox(self.worker.url, TOKEN, key_secret="sixteen-characters", now=self.clock.now)
+
+    @invariant()
+    def the_dead_letters_are_the_refused(self) -> None:
+        """In the order of their times, since they are in many objects: a clock that was set back shows in it."""
+        letters = self.runner.run(self.outbox.dead_letters(limit=1_000))
+        assert Counter((letter.user, letter.id, letter.error) for letter in letters) == Counter(self.dead)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _redis() -> Iterator[None]:
+def _servers(shared_worker: WorkerServer) -> Iterator[None]:
+    WorkersOutboxMachine.worker = shared_worker
     with running(RedisServer()) as server:
         RedisOutboxMachine.url = server.url
         yield
@@ -223,3 +249,9 @@ def _redis() -> Iterator[None]:
 TestFileOutbox = FileOutboxMachine.TestCase
 TestMemoryOutbox = MemoryOutboxMachine.TestCase
 TestRedisOutbox = RedisOutboxMachine.TestCase
+TestWorkersOutbox = WorkersOutboxMachine.TestCase
+TestWorkersOutbox.settings = settings(
+    max_examples=settings().max_examples // 10,
+    stateful_step_count=20,
+    phases=[phase for phase in Phase if phase is not Phase.shrink],  # each request to workerd takes milliseconds
+)
