@@ -150,9 +150,8 @@ class Agent:
                 session.set_name(text)
                 return
             case 7:
-                session.remember("it rains")
-                session.forget("it rains")
-                return
+                session.remember(text)
+                session.forget(text)
             case _:
                 session.remember(text)
         if session.ended:

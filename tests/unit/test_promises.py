@@ -92,9 +92,10 @@ BROKEN: dict[str, list[tuple[Sequence[Event], dict[str, Snapshot]]]] = {
         ([made(), left(), got()], KEPT),
         ([made(), left(), got(process="q")], KEPT),
         ([made(form="message"), left(), got()], KEPT),
+        ([made(form="forgotten"), left(), got(3.0, SAID)], LOST),
     ],
     "reads_what_was_committed": [([made(), was_committed(), got(host="elsewhere", process="q", at_least=2)], KEPT)],
-    "sessions_see_their_own_changes": [([made(), saw()], KEPT)],
+    "sessions_see_their_own_changes": [([made(), saw()], KEPT), ([made(form="forgotten"), saw(SAID)], LOST)],
     "reads_never_go_back": [([got(3.0, version=3), got(4.0, version=2)], KEPT)],
     "reads_are_not_too_old": [
         ([committed(2.5, 3), got(12.6)], KEPT),
@@ -104,6 +105,7 @@ BROKEN: dict[str, list[tuple[Sequence[Event], dict[str, Snapshot]]]] = {
     ],
     "nothing_is_lost": [
         ([made(), left()], LOST),
+        ([made(form="forgotten"), left()], KEPT),
         ([made(), Appended(at=1.1, host="h", id="id")], LOST),
         ([made(), left(), committed(refused=("id",))], KEPT),
         ([made(refusable=True), left()], LOST),
@@ -130,6 +132,7 @@ BROKEN: dict[str, list[tuple[Sequence[Event], dict[str, Snapshot]]]] = {
 
 SOUND: list[tuple[Sequence[Event], dict[str, Snapshot]]] = [
     ([made(), left(), got(3.0, SAID)], KEPT),
+    ([made(form="forgotten"), left(), got()], LOST),
     ([made(), left(durable=False), got(3.0, process="q")], KEPT),  # on the same outbox, but it never got there
     ([made(), left(), got(3.0, status="degraded")], KEPT),
     ([made(), left(), got(3.0, host="elsewhere", process="q")], KEPT),

@@ -50,9 +50,9 @@ class Made(Of, frozen=True, kw_only=True):
     session: str
     id: str
     form: str
-    """`fact` or `message`: of messages, a snapshot shows the last ten."""
+    """`fact`, `message` (a snapshot shows the last ten), or `forgotten`: a fact that is to be shown no more."""
     text: str
-    """No other change has it."""
+    """Nothing else is of it."""
     base: int | None
     started: float
     refusable: bool = False

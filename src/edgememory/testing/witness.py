@@ -1,9 +1,9 @@
 """Notes what one process does with its sessions, as the events that the promises are checked on."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from edgememory.changes import Change, MessageAdded
+from edgememory.changes import Change, FactForgotten, MessageAdded
 from edgememory.models import Snapshot
 from edgememory.session import Session
 from edgememory.testing.history import Event, Got, Left, Made, Of, Saw, texts_of
@@ -69,7 +69,7 @@ class Witness:
             user,
             session=session.session_id,
             id=change.id,
-            form="message" if isinstance(change, MessageAdded) else "fact",
+            form=_FORMS.get(type(change), "fact"),
             text=text,
             base=change.base,
             started=change.session_started,
@@ -85,6 +85,9 @@ class Witness:
     def left(self, session: Session, user: str, began: float) -> None:
         """Note that a session was left; leaving it began at *began*."""
         self.note(Left, user, began, session=session.session_id, durable=session.durable, ended=session.ended)
+
+
+_FORMS: Mapping[type[Change], str] = {MessageAdded: "message", FactForgotten: "forgotten"}
 
 
 def _last_change(session: Session) -> Change:

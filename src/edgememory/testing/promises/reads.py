@@ -26,7 +26,12 @@ class _Shown:
         for messages in self._messages.values():
             messages.sort()
 
-    def must_be_in(self, change: Made, seen_at: float) -> bool:
+    def lacks(self, change: Made, texts: frozenset[str], seen_at: float) -> bool:
+        """Say whether *texts*, which were seen then, are without *change* though there was room for it."""
+        is_shown = change.text in texts
+        return is_shown == (change.form == "forgotten") and self._has_room(change, seen_at)
+
+    def _has_room(self, change: Made, seen_at: float) -> bool:
         if change.form != "message":
             return change.user not in self._crowded
         messages = self._messages[change.user]
@@ -59,7 +64,7 @@ def reads_your_writes(history: History) -> Iterator[str]:
             if got.began <= left.at or not _knows(history, got, left):
                 continue
             for change in made.get(left.session, ()):
-                if change.text in got.texts or lost.get(change.id, got.at) < got.at:
+                if lost.get(change.id, got.at) < got.at:
                     continue
                 # Whoever dropped it, because of a deletion, need not have told the reader's process.
                 if any(
@@ -67,7 +72,7 @@ def reads_your_writes(history: History) -> Iterator[str]:
                     for e in erasures.get(got.user, ())
                 ):
                     continue
-                if shown.must_be_in(change, got.at) and survives(change, got.erased_at, got.erased_time):
+                if shown.lacks(change, got.texts, got.at) and survives(change, got.erased_at, got.erased_time):
                     yield f"{got} does not show {change}, left by {left}"
 
 
@@ -85,9 +90,9 @@ def reads_what_was_committed(history: History) -> Iterator[str]:
             if got.user != committed.user or got.status == "degraded" or got.at_least < committed.version:
                 continue
             for change in changes:
-                if change.text in got.texts or lost.get(change.id, got.at) < got.at:
+                if lost.get(change.id, got.at) < got.at:
                     continue
-                if shown.must_be_in(change, got.at) and survives(change, got.erased_at, got.erased_time):
+                if shown.lacks(change, got.texts, got.at) and survives(change, got.erased_at, got.erased_time):
                     yield f"{got} does not show {change} of {committed}"
 
 
@@ -104,10 +109,10 @@ def sessions_see_their_own_changes(history: History) -> Iterator[str]:
                 so_far.setdefault(session, []).append(event)
             case Saw(session=session, user=user, ended=False):
                 for change in so_far.get(session, ()):
-                    if change.text in event.texts or lost.get(change.id, event.at) < event.at:
+                    if lost.get(change.id, event.at) < event.at:
                         continue
                     gone = any(not survives(change, e.erased_at, e.erased_time) for e in erased.get(user, ()))
-                    if not gone and shown.must_be_in(change, event.at):
+                    if not gone and shown.lacks(change, event.texts, event.at):
                         yield f"{event} does not show {change}"
             case _:
                 pass

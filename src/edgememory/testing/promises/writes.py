@@ -19,13 +19,14 @@ def nothing_is_lost(history: History) -> Iterator[str]:
             continue
         state = history.final[change.user]
         times = [*_texts(state)].count(change.text)
+        wrong = 1 if change.form == "forgotten" else 0
         may_be_gone = not survives(change, state.erased_at, state.erased_time) or change.id in lost
         if change.refusable:
             if change.id not in dead and not may_be_gone:
                 yield f"{change} is no dead letter"
         elif change.id in dead or change.id in refused:
             yield f"{change} was refused"
-        elif times > 1 or (times == 0 and not may_be_gone):
+        elif times > 1 or (times == wrong and not may_be_gone):
             yield f"{change} is at the origin {times} times"
     for drained in history.of(Drained):
         if drained.waiting:
