@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from edgememory.testing.promises import violations
 from tests.simulation.run import REPLAY, all_broken_in, simulate
 
+EVERY = 1_000
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
@@ -37,6 +39,8 @@ def _run(seeds: Sequence[int], jobs: int, *, stops: bool) -> int:
             print(f"seed {seed}: {what[:1200]}\n  replay: {REPLAY} {seed}", flush=True)
         if stops and failed:
             return 1
+        if (done := seed - seeds[0] + 1) % EVERY == 0:
+            print(f"{done:,} of {len(seeds):,} worlds, {failed} broke a promise", flush=True)
     took = time.monotonic() - began
     print(f"{len(seeds):,} worlds in {took:.0f} s ({len(seeds) / took * 60:.0f} a minute), {failed} broke a promise")
     return failed > 0
