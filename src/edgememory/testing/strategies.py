@@ -77,6 +77,7 @@ changes: st.SearchStrategy[Change] = st.one_of(
 """Changes of every kind, all of which an origin takes unless a deletion has overtaken them."""
 
 users = st.builds(UserKey, st.sampled_from(["a", "b"]), st.sampled_from(["foo", "foobar", "Foo", "%", "é"]))
+"""Users whom a careless backend confuses: one id begins like another, or stands in another namespace."""
 
 deletions = st.just((0, 0.0)) | st.tuples(st.sampled_from(SMALL_VERSIONS[1:]), st.sampled_from(SMALL_TIMES[1:]))
 
@@ -91,9 +92,11 @@ states: st.SearchStrategy[Snapshot] = st.builds(
 """Full states, as an origin could have them: made of changes, some after a deletion."""
 
 snapshots: st.SearchStrategy[Snapshot] = states.map(bound)
+"""What sessions see, and caches hold."""
 
 _seconds = st.integers(0, 2**52).map(lambda microseconds: microseconds / 1_000_000)
 
 entries: st.SearchStrategy[Entry] = st.builds(
     Entry, snapshot=snapshots, synced_at=_seconds, tentative_at=st.just(0.0) | _seconds
 )
+"""Snapshots, with any time and any `tentative_at` that an order can hold."""
