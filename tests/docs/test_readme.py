@@ -13,7 +13,7 @@ from edgememory import EdgeMemory
 from tests.docs.fences import ROOT, fences
 
 [CODE] = fences("README.md", "python")
-[COMMANDS] = fences("README.md", "sh")
+COMMANDS, CHECKS = fences("README.md", "sh")
 
 
 def test_the_ten_lines_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +59,17 @@ def test_what_is_shown_is_typed(tmp_path: Path) -> None:
 
 def test_the_commands_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for line in COMMANDS.splitlines():
-        target = line.removeprefix("make ").split()[0]
-        assert f"\n{target}:" in makefile
+    for line in (*COMMANDS.splitlines(), *CHECKS.splitlines()):
+        if line.startswith("make "):
+            target = line.removeprefix("make ").split()[0]
+            assert f"\n{target}:" in makefile
+
+
+def test_the_promises_are_checked_as_it_says() -> None:
+    minute, one, _ = (line.partition("#")[0].split() for line in CHECKS.splitlines())
+    assert minute[-2:] == ["--seeds", "400"]
+    for command in ([*minute[:-1], "2"], one):
+        assert command[0] == ".venv/bin/python"
+        done = subprocess.run([sys.executable, *command[1:]], check=False, capture_output=True, text=True, cwd=ROOT)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout
