@@ -53,6 +53,12 @@ READ_YOUR_WRITES = (
         "return {**self.waiting}.values()",
     ),
     Mutant(
+        "who joins a load takes what it says",
+        "tiered.py",
+        'return read is None or read.status == "degraded" or read.snapshot.version >= at_least',
+        "return True",
+    ),
+    Mutant(
         "the file outbox forgets the floor",
         "outbox/file_sql.py",
         "SET floor = max(floor, ?)",
@@ -287,8 +293,20 @@ CONVERGENCE = (
     Mutant(
         "caches go on showing what was refused",
         "outbox/delivery.py",
-        "        await self._raise_version(claim, change)\n",
+        "        await self._raise_version(claim, change.id)\n",
         "",
+    ),
+    Mutant(
+        "no version rises when a refused change is buried",
+        "outbox/delivery.py",
+        "        if refused:\n            await self._raise_version(claim)\n",
+        "",
+    ),
+    Mutant(
+        "what waited is laid over what came later",
+        "stay.py",
+        "if pending is None or self.view.base != seen:",
+        "if pending is None:",
     ),
     Mutant(
         "a refused change stays in the session that made it",
@@ -353,6 +371,12 @@ PROGRESS = (
         "                await anyio.sleep(backoff(failures))\n"
         "                continue\n",
         "                return\n",
+    ),
+    Mutant(
+        "after an outage each change goes alone",
+        "outbox/delivery.py",
+        "at_once = 2 * len(batch) if is_settled",
+        "at_once = 1 if is_settled",
     ),
     Mutant(
         "a lease is for ever",
