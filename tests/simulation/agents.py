@@ -18,8 +18,8 @@ from tests.simulation.world import Host, World
 _said = count()
 LONGEST_WORK = 25.0
 TIME_ENOUGH = 90.0
-"""Seconds: longer than a lease of somebody who died, a poll, and the longest pause between two tries; and long enough
-to take a hundred changes to the origin one by one, as is done where one of them is refused."""
+"""Seconds: longer than a lease of somebody who died, a poll, and the longest pause between two tries together; and long
+enough to find the many changes among hundreds that are refused."""
 
 
 async def live(world: World, host: Host) -> None:
