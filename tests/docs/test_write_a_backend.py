@@ -25,7 +25,7 @@ def _run(folder: Path, *command: str) -> str:
 
 
 def _tested(folder: Path) -> str:
-    return _run(folder, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", ".").splitlines()[-1]
+    return _run(folder, "-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider", ".").splitlines()[-1]
 
 
 def test_the_page_has_what_it_promises() -> None:
