@@ -18,7 +18,8 @@ class Mutant:
 
 _FILE_OUTBOX = ("tests/contract/test_file_outbox.py",)
 _REDIS_OUTBOX = ("tests/contract/test_redis_outbox.py",)
-_WORKER = ("tests/contract/test_workers_kv.py", "tests/contract/test_workers_outbox.py")
+_WORKER_CACHE = ("tests/contract/test_workers_kv.py",)
+_WORKER_OUTBOX = ("tests/contract/test_workers_outbox.py",)
 _POSTGRES = ("tests/contract/test_postgres_primary.py",)
 
 READ_YOUR_WRITES = (
@@ -106,7 +107,7 @@ MONOTONIC_READS = (
         "cloudflare/worker.js",
         "compareOrders(present.order, order) > 0",
         "false",
-        _WORKER,
+        _WORKER_CACHE,
     ),
 )
 
@@ -205,7 +206,7 @@ NOTHING_IS_LOST = (
         "cloudflare/worker.js",
         'for (const id of ids) this.sql("DELETE FROM changes WHERE id = ?", id);\n    const outbox',
         'this.sql("DELETE FROM changes");\n    const outbox',
-        _WORKER,
+        _WORKER_OUTBOX,
     ),
 )
 
