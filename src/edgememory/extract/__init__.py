@@ -1,0 +1,1 @@
+"""Turning a call into facts and a summary, after it."""
