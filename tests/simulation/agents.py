@@ -1,21 +1,24 @@
 """What processes do in a simulated world: they open sessions, talk, look, delete, are cancelled, and die."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 import anyio
 
-from edgememory.errors import NotCommittedError, StoreError
+from edgememory.errors import NotCommittedError, NotDurableError, StoreError
 from edgememory.session import Session
-from edgememory.testing.history import Broke, Closed, Deleted, Idled, WasCommitted
+from edgememory.testing.history import Broke, Closed, Deleted, Flushed, Idled, WasCommitted
 from tests.simulation.converged import converge
 from tests.simulation.process import Process
+from tests.simulation.steps import cancelled_at
 from tests.simulation.stores import POISON, REFUSED, true_time
 from tests.simulation.world import Host, World
 
 _said = count()
+MOST_AWAITS = 60
 LONGEST_WORK = 25.0
 TIME_ENOUGH = 90.0
 """Seconds: longer than a lease of somebody who died, a poll, and the longest pause between two tries together; and long
@@ -79,17 +82,23 @@ class Agent:
             await self._act(self._random.choice(self._world.users))
 
     async def _act(self, user: str) -> None:
-        acts: list[tuple[Callable[[str], Awaitable[None]], int]] = [
+        acts: list[tuple[Callable[[str], Coroutine[Any, Any, None]], int]] = [
             (self.talk, 20),
             (self.warm, 4),
+            (self.flush, 1),
             (self.crowd, 1),
             (self.delete, 1),
         ]
         (act,) = self._random.choices([act for act, _ in acts], [weight for _, weight in acts])
         with anyio.CancelScope() as scope:
-            if self._random.random() < 0.2:
-                scope.deadline = anyio.current_time() + self._random.uniform(0.0, 0.7)
-            await act(user)
+            match self._random.randrange(10):
+                case 0:  # at any moment
+                    scope.deadline = anyio.current_time() + self._random.uniform(0.0, 0.7)
+                    await act(user)
+                case 1:  # at any await, also at one that takes no time
+                    await cancelled_at(self._random.randint(1, MOST_AWAITS), scope.cancel, act(user))
+                case _:
+                    await act(user)
 
     async def crowd(self, user: str) -> None:
         """Several callers at once, some of whom hang up at once."""
@@ -137,6 +146,7 @@ class Agent:
         if self._random.random() < 0.7:
             await anyio.sleep(self._random.choice((0.0, 0.01, 0.3, 3.0)))
         text = f"text {next(_said)}"
+        gone = ""
         match self._random.randint(0, 19):
             case 0:
                 text = f"{POISON} {text}"
@@ -148,15 +158,24 @@ class Agent:
                 session.add_message("user", text, at=datetime.fromtimestamp(true_time(), UTC))
             case 6:
                 session.set_name(text)
-                return
             case 7:
                 session.remember(text)
                 session.forget(text)
+            case 8:
+                gone = f"no {text}"
+                session.remember(gone)
+                session.remember(text, replaces=gone)
+            case 9:
+                session.set_preference(f"of {text}", text)
+            case 10 | 11:
+                session.add_summary(text)
             case _:
                 session.remember(text)
         if session.ended:
             return
         self._witness.made(session, user, text, refusable=text.startswith((POISON, REFUSED)))
+        if gone:
+            self._witness.made(session, user, gone, form="forgotten")
 
     async def _wait_for_the_origin(self, session: Session, user: str) -> None:
         began = true_time()
@@ -173,6 +192,12 @@ class Agent:
         began = true_time()
         read = await self._memory.warm(user, timeout=self._random.choice((0.01, 0.5, 5.0)))
         self._witness.read(user, began, read)
+
+    async def flush(self, user: str) -> None:
+        began = true_time()
+        with suppress(NotDurableError):
+            await self._memory.flush(timeout=self._random.choice((0.05, 5.0)))
+            self._process.note(Flushed(at=true_time(), began=began, process=self._process.name))
 
     async def delete(self, user: str) -> None:
         began = true_time()

@@ -12,6 +12,7 @@ import anyio
 
 from edgememory.changes import Change
 from edgememory.errors import StoreError
+from edgememory.freshness import newer
 from edgememory.models import Claim, Depth, Entry, Pending, UserKey
 from edgememory.store import CacheStore, Outbox
 from edgememory.stores.memory import InMemoryStore
@@ -32,9 +33,9 @@ T = TypeVar("T")
 
 @dataclass
 class _Written:
-    """What KV has of one user: all writes, with the moment from which each is seen elsewhere."""
+    """What KV has of one user: all writes, with the moment of each."""
 
-    seen: list[tuple[float, Entry]] = field(default_factory=list)
+    writes: list[tuple[float, Entry]] = field(default_factory=list)
     at: float = -SILENCE
     waiting: Entry | None = None
     due: float = 0.0
@@ -43,12 +44,11 @@ class _Written:
 class Objects:
     """One a user, and KV behind all of them."""
 
-    def __init__(self, outbox: RecordingOutbox, random: Random) -> None:
+    def __init__(self, outbox: RecordingOutbox) -> None:
         self.entries = InMemoryStore(monotonic=anyio.current_time)
         self.outbox = outbox
         self.kv_refuses = False
         """As it does a second write within a second."""
-        self._random = random
         self._kv: dict[UserKey, _Written] = {}
 
     async def put(self, user: UserKey, entry: Entry, *, keep: float) -> bool:
@@ -60,11 +60,9 @@ class Objects:
         self._brought_up_to_date(user)
         return True
 
-    def in_kv(self, user: UserKey) -> Entry | None:
-        """Return what the central stores show by now."""
-        written = self._brought_up_to_date(user)
-        seen = [entry for at, entry in written.seen if at <= anyio.current_time()]
-        return max(seen, key=lambda entry: entry.order, default=None)
+    def in_kv(self, user: UserKey) -> Sequence[tuple[float, Entry]]:
+        """Return all that was written, and when."""
+        return self._brought_up_to_date(user).writes
 
     def _brought_up_to_date(self, user: UserKey) -> _Written:
         written = self._kv.setdefault(user, _Written())
@@ -74,7 +72,7 @@ class Objects:
             written.due = anyio.current_time() + RETRIED
             return written
         written.at = written.due
-        written.seen.append((written.at + self._random.uniform(0, SPREADS_WITHIN), written.waiting))
+        written.writes.append((written.at, written.waiting))
         written.waiting = None
         return written
 
@@ -84,10 +82,13 @@ class Location:
 
     cleared_after = SPREADS_WITHIN + CACHED
 
-    def __init__(self, objects: Objects, to_object: Link) -> None:
+    def __init__(self, objects: Objects, to_object: Link, random: Random) -> None:
         self._objects = objects
         self._to_object = to_object
+        self._random = random
         self._cached: dict[UserKey, tuple[float, Entry | None]] = {}
+        self._delays: dict[tuple[UserKey, float], float] = {}
+        """How long each write takes until it is seen here: one may overtake another."""
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None:
         try:
@@ -126,9 +127,17 @@ class Location:
         now = anyio.current_time()
         until, entry = self._cached.get(user, (now, None))
         if until <= now:
-            entry = self._objects.in_kv(user)
+            entry = self._seen(user, now)
             self._cached[user] = (now + CACHED, entry)
         return entry
+
+    def _seen(self, user: UserKey, now: float) -> Entry | None:
+        seen: Entry | None = None
+        for at, entry in self._objects.in_kv(user):
+            delay = self._delays.setdefault((user, at), self._random.uniform(0, SPREADS_WITHIN))
+            if at + delay <= now:
+                seen = newer(seen, entry)
+        return seen
 
 
 class OutboxThere:

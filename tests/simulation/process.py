@@ -12,8 +12,8 @@ from edgememory.parts import Parts
 from edgememory.testing.faults import DistantCache, DistantOrigin, DistantOutbox, DistantReplica, Link
 from edgememory.testing.history import Asked, Died, Event
 from edgememory.testing.witness import Witness
-from edgememory.tier import Tier
-from tests.simulation.cloudflare import OutboxThere
+from edgememory.tier import Tier, store_timeout
+from tests.simulation.cloudflare import GUARD, OutboxThere
 from tests.simulation.stores import IdClock, true_time
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Request = Callable[[], Awaitable[object]]
 
 NAMESPACE = "clinic"
 DELIVERY = DeliveryPolicy(lease=6.0, poll=3.0, commit_timeout=1.0, blocked_pause=5.0)
-_MAY_ARRIVE_LATE = ("put", "commit", "append", "ack", "reject")
+_MAY_ARRIVE_LATE = ("put", "commit", "delete", "append", "ack", "reject")
 
 
 class Process:
@@ -37,7 +37,7 @@ class Process:
         self.alive = True
         self.scope = anyio.CancelScope()
         self.id_clock = IdClock(host.clock)
-        self.witness = Witness(self._add, process=name, host=host.name, region=host.region.name, clock=true_time)
+        self.witness = Witness(self.note, process=name, host=host.name, region=host.region.name, clock=true_time)
         self.requests = 0
         """How many are under way."""
         self.memory = EdgeMemory(
@@ -75,10 +75,10 @@ class Process:
                 timeout=0.1,
                 monotonic=anyio.current_time,
             ),
-            outbox=DistantOutbox(host.reached, Wire(self, host.to_outbox)),
+            outbox=DistantOutbox(host.reached, Guarded(Wire(self, host.to_outbox), "outbox")),
         )
 
-    def _add(self, event: Event) -> None:
+    def note(self, event: Event) -> None:
         """Nobody hears what the dead say."""
         if self.alive:
             self.world.history.add(event)
@@ -89,6 +89,18 @@ class Process:
             self.alive = False
             self.world.history.add(Died(at=true_time(), process=self.name))
             self.scope.cancel()
+
+
+class Guarded:
+    """A way that answers or raises within seconds, as every outbox must."""
+
+    def __init__(self, wire: "Wire", store: str) -> None:
+        self._wire = wire
+        self._store = store
+
+    async def carry(self, operation: str, request: Callable[[], Awaitable[T]]) -> T:
+        with store_timeout(GUARD, store=self._store, operation=operation):
+            return await self._wire.carry(operation, request)
 
 
 class Wire:

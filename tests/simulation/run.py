@@ -1,6 +1,8 @@
 """Run one simulated world from its seed to its end, in virtual time. The same seed is the same history, always."""
 
 import logging
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +24,7 @@ from tests.simulation.stores import true_time
 from tests.simulation.storm import storm
 from tests.simulation.world import Host, World, made_up_world
 
-REPLAY = "python -m tests.simulation --seed"
+REPLAY = f"{os.path.relpath(sys.executable)} -m tests.simulation --seed"
 
 
 def simulate(seed: int) -> History:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import count
+from random import Random
 from typing import TypeVar
 
 import anyio
@@ -147,7 +148,7 @@ def _text(change: Change) -> str:
     return change.text if isinstance(change, FactRemembered) else ""
 
 
-class LaggingReplica:
+class _LaggingReplica:
     """The origin as it was a while ago. What it has once shown it never takes back."""
 
     def __init__(self, ledger: Ledger, lag: float) -> None:
@@ -173,12 +174,33 @@ class LaggingReplica:
             self._reached = max(self._reached, true_time() - self._lag)
         return self._reached
 
-    async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
-        return {"near": await self.get(user)}
-
-    async def get(self, user: UserKey, *, at_least: int = 0) -> Entry:
+    def entry(self, user: UserKey) -> Entry:
         position = self.position()
         return Entry(snapshot=bound(self._ledger.state_at(user, position)), synced_at=round(position, 6))
+
+
+SERVERS = ("near", "next")
+
+
+class Replicas:
+    """Two of them, of which one answers at a time: where the other takes over, reads jump, back as well as on."""
+
+    def __init__(self, ledger: Ledger, random: Random) -> None:
+        self.servers = {name: _LaggingReplica(ledger, random.choice((0.0, 0.5, 3.0))) for name in SERVERS}
+        self._answers = SERVERS[0]
+
+    def jump(self) -> None:
+        self._answers = SERVERS[1 - SERVERS.index(self._answers)]
+
+    def heal(self) -> None:
+        for server in self.servers.values():
+            server.catch_up()
+
+    async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
+        return {name: server.entry(user) for name, server in self.servers.items()}
+
+    async def get(self, user: UserKey, *, at_least: int = 0) -> Entry:
+        return self.servers[self._answers].entry(user)
 
     async def warm(self) -> None:
         return None
@@ -212,6 +234,9 @@ class RegionCache(InMemoryStore):
 
     def held(self) -> tuple[UserKey, ...]:
         return tuple(self._held)
+
+    def tombstones(self) -> tuple[UserKey, ...]:
+        return tuple(user for user, held in self._held.items() if held.entry.snapshot.is_tombstone)
 
     def evict(self, users: Iterable[UserKey]) -> None:
         for user in users:

@@ -55,9 +55,11 @@ def _of_links(region: Region, host: Host) -> tuple[Fault, ...]:
         lambda: _set(region.to_origin, slow=0.4),
         lambda: _set(region.to_origin, slow=0.7),  # each commit is taken, and no answer comes in time
         lambda: _set(region.to_replica, down=True),
+        lambda: _set(region.to_replica, hangs=True),
         lambda: _set(region.to_replica, slow=0.06),
         lambda: _set(host.to_outbox, drops=0.3, loses_answers=0.3),
         lambda: _set(host.to_outbox, down=True),
+        lambda: _set(host.to_outbox, hangs=True),
         lambda: _set(host.to_outbox, refuses_writes=True),
         lambda: _set(host.to_outbox, slow=0.3),
     )
@@ -67,11 +69,16 @@ def _of_stores(world: World, region: Region) -> tuple[Fault, ...]:
     faults: list[Fault] = []
     cache, objects, replica = region.held, world.objects, region.replica
     if isinstance(cache, RegionCache):
-        faults += [lambda: cache.evict(cache.held()), lambda: cache.evict(cache.held()[:1])]
+        faults += [
+            lambda: cache.evict(cache.held()),
+            lambda: cache.evict(cache.held()[:1]),
+            lambda: cache.evict(cache.tombstones()),
+        ]
     if objects is not None:
         faults += [lambda: setattr(objects, "kv_refuses", True)]
     if replica is not None:
-        faults += [replica.cut_off, lambda: replica.fall_behind(LONGEST_LAG)]
+        server = world.random.choice([*replica.servers.values()])
+        faults += [server.cut_off, lambda: server.fall_behind(LONGEST_LAG), replica.jump, replica.jump]
     if world.has_backups:
         faults += [lambda: world.ledger.restore(true_time() - world.random.uniform(0.0, 20.0))]
     return tuple(faults)
@@ -101,4 +108,4 @@ def _heal_region(region: Region) -> None:
     for link in (region.to_cache, region.to_object, region.to_origin, region.to_replica):
         link.heal()
     if region.replica is not None:
-        region.replica.catch_up()
+        region.replica.heal()

@@ -1,6 +1,7 @@
 """The promises hold in simulated worlds."""
 
 import os
+from typing import get_args
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,8 @@ from edgememory.testing.history import (
     Deleted,
     Died,
     Evicted,
+    Flushed,
+    Form,
     Got,
     Idled,
     Left,
@@ -58,10 +61,25 @@ def test_another_seed_is_another_history() -> None:
 def test_worlds_are_eventful() -> None:
     """A simulation in which nothing happens proves nothing."""
     histories = [simulate(seed) for seed in range(12)]
-    kinds = (Asked, Committed, Converged, Deleted, Died, Evicted, Got, Idled, Left, Made, Restored, WasCommitted)
+    kinds = (
+        Asked,
+        Committed,
+        Converged,
+        Deleted,
+        Died,
+        Evicted,
+        Flushed,
+        Got,
+        Idled,
+        Left,
+        Made,
+        Restored,
+        WasCommitted,
+    )
     for kind in kinds:
         assert any(True for history in histories for _ in history.of(kind)), kind
     assert {0.0, Location.cleared_after} == {history.cleared_after for history in histories}, "Redis, and Cloudflare"
+    assert set(get_args(Form)) == {made.form for history in histories for made in history.of(Made)}
     reads = [got for history in histories for got in history.of(Got)]
     assert {"fresh", "stale", "degraded"} <= {got.status for got in reads}
     assert {"memory", "edge", "origin", "replica"} <= {got.tier for got in reads}

@@ -15,12 +15,13 @@ from edgememory.testing.history import History
 from tests.simulation.cloudflare import Location, Objects, OutboxThere
 from tests.simulation.process import Process, Request
 from tests.simulation.stores import (
+    SERVERS,
     START,
     HostClock,
-    LaggingReplica,
     Ledger,
     RecordingOutbox,
     RegionCache,
+    Replicas,
     id_clock,
     true_time,
 )
@@ -42,7 +43,7 @@ class Region:
     to_object: Link
     """From a location of Cloudflare's, if that is the edge."""
     to_origin: Link
-    replica: LaggingReplica | None
+    replica: Replicas | None
     to_replica: Link
 
 
@@ -121,11 +122,11 @@ def made_up_world(seed: int) -> World:
     ledger = Ledger(history)
     objects = None
     if random.random() < 0.5:
-        objects = Objects(RecordingOutbox("objects", history, true_time), random)
+        objects = Objects(RecordingOutbox("objects", history, true_time))
         history.cleared_after = Location.cleared_after
     names = ("west", "south", "east")[: random.choice((1, 2, 2, 3))]
     regions = [_region(name, ledger, objects, history, random) for name in names]
-    history.replicated = frozenset(region.name for region in regions if region.replica is not None)
+    history.replicas = {region.name: frozenset(SERVERS) for region in regions if region.replica is not None}
     outboxes_there = random.random() < 0.7
     hosts = [
         _host(f"{region.name}-{number}", region, objects if outboxes_there else None, history, random)
@@ -142,7 +143,7 @@ def made_up_world(seed: int) -> World:
         users=USERS[: random.randint(1, 4)],
         objects=objects,
         has_backups=random.random() < 0.2,
-        ends=START + random.choice((15.0, 25.0, 50.0)),
+        ends=START + random.choice((15.0, 20.0, 40.0)),
     )
 
 
@@ -152,7 +153,7 @@ def _region(name: str, ledger: Ledger, objects: Objects | None, history: History
     if objects is None:
         cache = held = RegionCache(name, history)
     else:
-        cache, held = Location(objects, to_object), objects.entries
+        cache, held = Location(objects, to_object, random), objects.entries
     return Region(
         name=name,
         cache=cache,
@@ -160,7 +161,7 @@ def _region(name: str, ledger: Ledger, objects: Objects | None, history: History
         to_object=to_object,
         to_cache=Link(store="edge", random=random, latency=0.003),
         to_origin=Link(store="origin", random=random, latency=random.choice((0.005, 0.075))),
-        replica=LaggingReplica(ledger, random.choice((0.0, 0.5, 3.0))) if random.random() < 0.6 else None,
+        replica=Replicas(ledger, random) if random.random() < 0.6 else None,
         to_replica=Link(store="replica", random=random, latency=random.choice((0.004, 0.04))),
     )
 

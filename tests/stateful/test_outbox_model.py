@@ -122,6 +122,35 @@ class OutboxMachine(RuleBasedStateMachine):
             self.waiting += [(user, change) for change in fresh]
             self.appended_at |= {(user, change.id): self.clock.now() for change in fresh}
 
+    @precondition(lambda self: self.takes_turns)
+    @rule(claim=claims, picked=some_changes, version=VERSIONS, awaits=st.integers(1, 8))
+    def dies_while_it_acknowledges(self, claim: Claim, picked: list[Change], version: int, awaits: int) -> None:
+        """They are gone and the floor is raised, or neither; whoever tries again gets on."""
+        self.clock.advance(0.001)
+        done = [change.id for change in picked if change in claim.changes]
+        before = self.runner.run(self.outbox.pending(claim.user))
+        self.runner.run(cut_short(self.outbox.ack(claim, done, version), awaits))
+        self.reopen()
+        after = self.runner.run(self.outbox.pending(claim.user))
+        acknowledged = Pending(
+            tuple(change for change in before.changes if change.id not in done), max(before.floor, version)
+        )
+        assert after in (before, acknowledged)
+        self.ack(claim, picked, version)
+
+    @precondition(lambda self: self.takes_turns)
+    @rule(claim=claims, picked=some_changes, awaits=st.integers(1, 8))
+    def dies_while_it_rejects(self, claim: Claim, picked: list[Change], awaits: int) -> None:
+        """They are all dead letters, or none is; whoever tries again makes no second letter."""
+        self.clock.advance(0.001)
+        held = [change.id for change in self.of(claim.user)]
+        refused = [change.id for change in dict.fromkeys(picked) if change in claim.changes and change.id in held]
+        self.runner.run(cut_short(self.outbox.reject(claim, refused, "no"), awaits))
+        self.reopen()
+        letters = len(self.runner.run(self.outbox.dead_letters(limit=1_000))) - len(self.dead)
+        assert letters in (0, len(refused))
+        self.reject(claim, picked)
+
     @rule(target=claims, lease=LEASES, limit=st.integers(1, 3))
     def claim(self, lease: float, limit: int) -> object:
         self.clock.advance(0.001)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edgememory.freshness import Policy
-from edgememory.models import Fact, Snapshot
+from edgememory.models import Fact, Preference, Snapshot, Summary
 from edgememory.testing.history import (
     Appended,
     Asked,
@@ -18,6 +18,7 @@ from edgememory.testing.history import (
     Drained,
     Event,
     Evicted,
+    Flushed,
     Got,
     History,
     Idled,
@@ -79,6 +80,12 @@ def was_committed(version: int = 2) -> WasCommitted:
 
 KEPT = {"ana": Snapshot(version=2, exists=True, facts=(Fact(key="k", id="id", text=SAID, importance=5),))}
 LOST = {"ana": Snapshot(version=2, exists=True)}
+TWICE = {"ana": Snapshot(version=2, exists=True, name=SAID, preferences=(Preference(name="p", id="id", value=SAID),))}
+SIX = {
+    "ana": Snapshot(
+        version=2, exists=True, summaries=tuple(Summary(id=str(n), session_id="s", text=str(n)) for n in range(6))
+    )
+}
 GONE = {"ana": Snapshot(version=2, exists=False, erased_at=2, erased_time=2.5)}
 
 
@@ -91,7 +98,7 @@ BROKEN: dict[str, list[tuple[Sequence[Event], dict[str, Snapshot]]]] = {
     "reads_your_writes": [
         ([made(), left(), got()], KEPT),
         ([made(), left(), got(process="q")], KEPT),
-        ([made(form="message"), left(), got()], KEPT),
+        *(([made(form=form), left(), got()], KEPT) for form in ("message", "summary", "preference", "name")),
         ([made(form="forgotten"), left(), got(3.0, SAID)], LOST),
     ],
     "reads_what_was_committed": [([made(), was_committed(), got(host="elsewhere", process="q", at_least=2)], KEPT)],
@@ -106,7 +113,10 @@ BROKEN: dict[str, list[tuple[Sequence[Event], dict[str, Snapshot]]]] = {
     "nothing_is_lost": [
         ([made(), left()], LOST),
         ([made(form="forgotten"), left()], KEPT),
+        *(([made(form=form), left()], LOST) for form in ("message", "summary", "preference", "name")),
         ([made(), Appended(at=1.1, host="h", id="id")], LOST),
+        ([made(), Flushed(at=1.2, began=1.1, process="p")], LOST),
+        ([made(), left()], TWICE),
         ([made(), left(), committed(refused=("id",))], KEPT),
         ([made(refusable=True), left()], LOST),
         ([Drained(at=9.0, host="h", waiting=1, dead=frozenset())], KEPT),
@@ -133,6 +143,13 @@ BROKEN: dict[str, list[tuple[Sequence[Event], dict[str, Snapshot]]]] = {
 SOUND: list[tuple[Sequence[Event], dict[str, Snapshot]]] = [
     ([made(), left(), got(3.0, SAID)], KEPT),
     ([made(form="forgotten"), left(), got()], LOST),
+    ([made(form="name", id="1", text="Ana"), made(form="name", id="2"), left(), got(3.0, SAID)], KEPT),
+    (
+        [*(made(form="summary", id=str(number), text=str(number)) for number in range(6)), left(), got(3.0, *"12345")],
+        SIX,
+    ),
+    ([made(), Flushed(at=1.2, began=0.9, process="p")], LOST),  # it began before the change was made
+    ([made(), Flushed(at=1.2, began=1.1, process="q")], LOST),
     ([made(), left(durable=False), got(3.0, process="q")], KEPT),  # on the same outbox, but it never got there
     ([made(), left(), got(3.0, status="degraded")], KEPT),
     ([made(), left(), got(3.0, host="elsewhere", process="q")], KEPT),

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from edgememory.freshness import Policy
 from edgememory.models import Snapshot
+
+Form = Literal["fact", "forgotten", "message", "name", "preference", "summary"]
 
 
 class Event(Struct, frozen=True, kw_only=True, tag=True):
@@ -49,8 +51,8 @@ class Made(Of, frozen=True, kw_only=True):
 
     session: str
     id: str
-    form: str
-    """`fact`, `message` (a snapshot shows the last ten), or `forgotten`: a fact that is to be shown no more."""
+    form: Form
+    """A snapshot shows the last ten messages, five summaries and one name. `forgotten` is to be shown no more."""
     text: str
     """Nothing else is of it."""
     base: int | None
@@ -74,6 +76,13 @@ class Left(Of, frozen=True, kw_only=True):
     session: str
     durable: bool
     ended: bool
+
+
+class Flushed(Event, frozen=True, kw_only=True):
+    """`EdgeMemory.flush` returned."""
+
+    began: float
+    process: str
 
 
 class WasCommitted(Of, frozen=True, kw_only=True):
@@ -198,8 +207,8 @@ class History:
     """For how long a process may be unable to hear of a deletion."""
     longest_lag: float = 0.0
     """How far a replica may lag behind."""
-    replicated: frozenset[str] = frozenset()
-    """Regions with a replica."""
+    replicas: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """The names of each region's replicas, as `ReplicaStore.get_each` has them."""
     outboxes: dict[str, str] = field(default_factory=dict[str, str])
     """The outbox of each host."""
     cleared_after: float = 0.0
@@ -223,4 +232,12 @@ class History:
 
 def texts_of(snapshot: Snapshot) -> frozenset[str]:
     """Return every text that *snapshot* shows: what `Got` and `Saw` note."""
-    return frozenset(fact.text for fact in snapshot.facts) | frozenset(message.text for message in snapshot.messages)
+    return frozenset(every_text_of(snapshot))
+
+
+def every_text_of(snapshot: Snapshot) -> Iterator[str]:
+    """Yield every text that *snapshot* shows, as often as it does."""
+    yield from (item.text for items in (snapshot.facts, snapshot.messages, snapshot.summaries) for item in items)
+    yield from (preference.value for preference in snapshot.preferences if isinstance(preference.value, str))
+    if snapshot.name is not None:
+        yield snapshot.name

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable, Mapping
 
-from edgememory.changes import Change, FactForgotten, MessageAdded
+from edgememory.changes import Change, FactForgotten, FactRemembered, MessageAdded, NameSet, PreferenceSet, SummaryAdded
 from edgememory.models import Snapshot
 from edgememory.session import Session
-from edgememory.testing.history import Event, Got, Left, Made, Of, Saw, texts_of
+from edgememory.testing.history import Event, Form, Got, Left, Made, Of, Saw, texts_of
 from edgememory.walk import Read
 
 
@@ -61,15 +61,21 @@ class Witness:
         shown = None if session.ended else session.snapshot
         self.read(user, began, session.opened_with, shown, at_least=at_least, session=session.session_id)
 
-    def made(self, session: Session, user: str, text: str, *, refusable: bool = False) -> None:
-        """Note the last change of *session*: at once, before the event loop can make it durable."""
+    def made(
+        self, session: Session, user: str, text: str, *, form: Form | None = None, refusable: bool = False
+    ) -> None:
+        """Note the last change of *session*: at once, before the event loop can make it durable.
+
+        *text* is what it shows and no other change does: of a preference, the value. *form* is said where it is not
+        the change's own: a fact that the change has replaced is `forgotten`.
+        """
         change = _last_change(session)
         self.note(
             Made,
             user,
             session=session.session_id,
             id=change.id,
-            form=_FORMS.get(type(change), "fact"),
+            form=_FORMS[type(change)] if form is None else form,
             text=text,
             base=change.base,
             started=change.session_started,
@@ -87,7 +93,14 @@ class Witness:
         self.note(Left, user, began, session=session.session_id, durable=session.durable, ended=session.ended)
 
 
-_FORMS: Mapping[type[Change], str] = {MessageAdded: "message", FactForgotten: "forgotten"}
+_FORMS: Mapping[type[Change], Form] = {
+    FactForgotten: "forgotten",
+    FactRemembered: "fact",
+    MessageAdded: "message",
+    NameSet: "name",
+    PreferenceSet: "preference",
+    SummaryAdded: "summary",
+}
 
 
 def _last_change(session: Session) -> Change:

@@ -42,7 +42,8 @@ def _effective(history: History, deleted: Deleted, got: Got, lefts: list[Left]) 
     """
     if got.process == deleted.process:
         return deleted.at  # it knows better than any location
-    lag = history.longest_lag if got.region in history.replicated and "replica near" not in deleted.cleared else 0.0
+    replicas = {f"replica {name}" for name in history.replicas.get(got.region, ())}
+    lag = 0.0 if replicas <= deleted.cleared else history.longest_lag
     own = [left.at for left in lefts if left.process == got.process and left.user == got.user]
     open_then = [at for at in own if at <= got.began and _opened_before(history, got, deleted)]
     told = deleted.at + history.cleared_after + lag + history.longest_fault

@@ -1,30 +1,32 @@
 """The promises about reads."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from edgememory.limits import LIMITS
-from edgememory.testing.history import Asked, Committed, Got, History, Left, Made, Restored, Saw, WasCommitted
+from edgememory.testing.history import Asked, Committed, Form, Got, History, Left, Made, Restored, Saw, WasCommitted
 from edgememory.testing.promises.fate import lost_with_a_backup, survives
 
 _OTHERS = 8
 """Facts of a snapshot that may be none of the history's: of what was there before it began."""
+_LAST: Mapping[Form, int] = {"message": LIMITS.messages, "summary": LIMITS.summaries, "name": 1}
+"""How many a snapshot shows of what it shows the last of. Of all else it shows everything, until it is crowded."""
 
 
 class _Shown:
     """Which changes a snapshot has room for: not more than so many facts, and the last messages."""
 
     def __init__(self, history: History) -> None:
-        self._messages: dict[str, list[tuple[str, float]]] = {}
-        facts: dict[str, int] = {}
+        self._made: dict[tuple[str, Form], list[tuple[str, float]]] = {}
+        others: dict[str, int] = {}
         for made in history.of(Made):
-            if made.form == "message":
-                self._messages.setdefault(made.user, []).append((made.id, made.at))
+            if made.form in _LAST:
+                self._made.setdefault((made.user, made.form), []).append((made.id, made.at))
             else:
-                facts[made.user] = facts.get(made.user, 0) + 1
-        self._crowded = {user for user, number in facts.items() if number > LIMITS.facts - _OTHERS}
-        for messages in self._messages.values():
-            messages.sort()
+                others[made.user] = others.get(made.user, 0) + 1
+        self._crowded = {user for user, number in others.items() if number > LIMITS.facts - _OTHERS}
+        for those in self._made.values():
+            those.sort()
 
     def lacks(self, change: Made, texts: frozenset[str], seen_at: float) -> bool:
         """Say whether *texts*, which were seen then, are without *change* though there was room for it."""
@@ -32,11 +34,11 @@ class _Shown:
         return is_shown == (change.form == "forgotten") and self._has_room(change, seen_at)
 
     def _has_room(self, change: Made, seen_at: float) -> bool:
-        if change.form != "message":
+        if change.form not in _LAST:
             return change.user not in self._crowded
-        messages = self._messages[change.user]
-        later = messages[bisect_right(messages, (change.id, change.at)) :]
-        return sum(at <= seen_at for _, at in later) < LIMITS.messages
+        those = self._made[change.user, change.form]
+        later = those[bisect_right(those, (change.id, change.at)) :]
+        return sum(at <= seen_at for _, at in later) < _LAST[change.form]
 
 
 def _by_session(history: History) -> dict[str, list[Made]]:

@@ -1,9 +1,9 @@
 """That nothing which was acknowledged is lost, and that delivery gets on."""
 
+import math
 from collections.abc import Iterator
 
-from edgememory.models import Snapshot
-from edgememory.testing.history import Appended, Committed, Drained, History, Idled, Left, Made
+from edgememory.testing.history import Appended, Committed, Drained, Flushed, History, Idled, Left, Made, every_text_of
 from edgememory.testing.promises.fate import lost_with_a_backup, survives
 
 
@@ -13,14 +13,21 @@ def nothing_is_lost(history: History) -> Iterator[str]:
     dead = {id for drained in history.of(Drained) for id in drained.dead}
     refused = {id for committed in history.of(Committed) for id in committed.refused}
     durable = {left.session for left in history.of(Left) if left.durable and not left.ended}
+    flushed = {flush.process: flush.began for flush in history.of(Flushed)}
+    names = _last_names(history)
     lost = lost_with_a_backup(history)
     for change in history.of(Made):
-        if change.id not in appended and change.session not in durable:
+        is_flushed = change.at <= flushed.get(change.process, -math.inf)
+        if not (change.id in appended or change.session in durable or is_flushed):
             continue
         state = history.final[change.user]
-        times = [*_texts(state)].count(change.text)
+        times = [*every_text_of(state)].count(change.text)
         wrong = 1 if change.form == "forgotten" else 0
-        may_be_gone = not survives(change, state.erased_at, state.erased_time) or change.id in lost
+        may_be_gone = (
+            not survives(change, state.erased_at, state.erased_time)
+            or change.id in lost
+            or (change.form == "name" and change.id < names[change.user])
+        )
         if change.refusable:
             if change.id not in dead and not may_be_gone:
                 yield f"{change} is no dead letter"
@@ -33,9 +40,13 @@ def nothing_is_lost(history: History) -> Iterator[str]:
             yield f"{drained} still waits"
 
 
-def _texts(state: Snapshot) -> Iterator[str]:
-    yield from (fact.text for fact in state.facts)
-    yield from (message.text for message in state.messages)
+def _last_names(history: History) -> dict[str, str]:
+    """Return for each user the id of the last change of the name: the others are gone rightly."""
+    last: dict[str, str] = {}
+    for made in history.of(Made):
+        if made.form == "name":
+            last[made.user] = max(made.id, last.get(made.user, ""))
+    return last
 
 
 def what_was_taken_stays(history: History) -> Iterator[str]:
