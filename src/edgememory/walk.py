@@ -77,7 +77,10 @@ class Tiers:
 
 
 async def refresh(tiers: Tiers, user: UserKey, hold: Hold) -> None:
-    """Ask the replica and the primary, hold what each says, and offer the newest to every cache."""
+    """Ask the replica and the primary, hold what each says, and offer the newest to every cache.
+
+    A replica's word that there is no such user is no news: it may only be late.
+    """
     newest: Entry | None = None
 
     async def ask(tier: ReplicaTier | OriginTier) -> None:
@@ -86,7 +89,7 @@ async def refresh(tiers: Tiers, user: UserKey, hold: Hold) -> None:
             entry = await tier.get(user)
         except StoreError:
             return
-        if entry is not None:
+        if entry is not None and (tier is tiers.origin or not _is_mere_absence(entry)):
             hold(user, entry)
             newest = newer(newest, entry)
 
@@ -97,6 +100,10 @@ async def refresh(tiers: Tiers, user: UserKey, hold: Hold) -> None:
             group.start_soon(ask, tiers.replica)
     if newest is not None:
         await tiers.offer_all(tiers.caches, user, newest)
+
+
+def _is_mere_absence(entry: Entry) -> bool:
+    return not entry.snapshot.exists and not entry.snapshot.is_tombstone
 
 
 class _Found(Struct, frozen=True, gc=False):
@@ -209,7 +216,7 @@ class Walk:
             entry = await replica.get(self._user, at_least=self._at_least)
         except StoreError:
             entry = None
-        if entry is not None and not entry.snapshot.exists and not entry.snapshot.is_tombstone:
+        if entry is not None and _is_mere_absence(entry):
             self._fall_back_on(_Found(entry, replica.name))
         elif entry is not None and self._judge(_Found(entry, replica.name)) is Verdict.FRESH:
             others.cancel()

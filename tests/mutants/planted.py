@@ -97,6 +97,12 @@ MONOTONIC_READS = (
         "        self._floors[user] = _NONE\n",
     ),
     Mutant(
+        "process memory takes what is below the floor",
+        "tiered.py",
+        "        if entry.snapshot.version < self._floors.of(user).version:\n            return\n",
+        "",
+    ),
+    Mutant(
         "a load's answer is given although a write has passed by",
         "tiered.py",
         "        if held is None or (read.entry is not None and held.order <= read.entry.order):\n",
@@ -143,8 +149,14 @@ BOUNDED_STALENESS = (
     Mutant(
         'a replica\'s "no such user" is believed',
         "walk.py",
-        "if entry is not None and not entry.snapshot.exists and not entry.snapshot.is_tombstone:",
+        "if entry is not None and _is_mere_absence(entry):",
         "if False:",
+    ),
+    Mutant(
+        'a refresh believes a replica\'s "no such user"',
+        "walk.py",
+        "(tier is tiers.origin or not _is_mere_absence(entry))",
+        "True",
     ),
 )
 

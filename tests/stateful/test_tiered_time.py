@@ -248,6 +248,32 @@ async def test_a_replica_s_no_such_user_counts_only_if_nobody_else_answers() -> 
         assert (read.status, read.tier, read.snapshot.exists) == ("degraded", "replica", False)
 
 
+async def test_a_refresh_does_not_believe_a_replica_s_no_such_user_either() -> None:
+    async with tiered(replicated=True) as t:
+        t.replica.entry = await t.origin.get(ANNA)
+        await t.knows("a")
+        t.origin.switch.fail(AWAY)
+        t.store.refresh(ANNA)
+        await anyio.sleep(1)
+        assert await t.cache.get(ANNA) is None
+        read, _ = await t.timed()
+        assert (read.status, read.tier, read.snapshot.exists) == ("degraded", "replica", False)
+
+
+async def test_a_replica_that_is_behind_takes_no_read_back_once_process_memory_has_forgotten() -> None:
+    async with tiered(replicated=True) as t:
+        t.replica.entry = await t.knows("a")
+        await t.knows("b")
+        assert facts(await t.store.read(ANNA, at_least=2)) == ["a", "b"]
+        await anyio.sleep(POLICY.near_keep)
+        t.cache.switch.fail(AWAY)
+        t.origin.switch.fail(AWAY)
+        t.store.refresh(ANNA)
+        await anyio.sleep(1)
+        read, _ = await t.timed()
+        assert read.status == "degraded"
+
+
 async def test_the_breaker_lets_one_request_try_after_each_pause() -> None:
     async with tiered() as t:
         t.origin.switch.fail(AWAY)
