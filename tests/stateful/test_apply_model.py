@@ -1,7 +1,7 @@
 """`apply` and `bound` against a naive model, and the codec against every history they produce."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import permutations
 
 import msgspec
@@ -25,6 +25,7 @@ from edgememory.changes import (
 from edgememory.errors import CorruptEntryError
 from edgememory.limits import LIMITS, Limits
 from edgememory.models import Entry, Fact, Forgotten, Message, Preference, Snapshot, Summary
+from edgememory.stores.newer_wins import from_value, to_value
 from edgememory.testing.strategies import changes, deletions, entries, states
 
 # One id stands for one change, as it does in life: they are random.
@@ -193,9 +194,18 @@ def test_an_entry_survives_the_codec(entry: Entry) -> None:
     assert codec.decode(codec.encode(entry)) == entry
 
 
+@given(entries)
+def test_an_entry_survives_the_form_that_redis_compares(entry: Entry) -> None:
+    assert from_value(to_value(entry)) == entry
+
+
 def is_decoded_or_corrupt(raw: bytes) -> bool:
+    return all(_is_decoded_or_corrupt(decode, raw) for decode in (codec.decode, from_value))
+
+
+def _is_decoded_or_corrupt(decode: Callable[[bytes], Entry], raw: bytes) -> bool:
     try:
-        entry = codec.decode(raw)
+        entry = decode(raw)
     except CorruptEntryError:
         return True
     return all(0 <= part <= 2**53 for part in entry.order)
@@ -216,7 +226,7 @@ PIECES = st.sampled_from(
 
 @given(entries, st.data())
 def test_a_damaged_entry_is_an_entry_or_corrupt(entry: Entry, data: st.DataObject) -> None:
-    raw = codec.encode(entry)
+    raw = data.draw(st.sampled_from((codec.encode, to_value)))(entry)
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(raw)))
         end = data.draw(st.integers(start, min(len(raw), start + 20)))
