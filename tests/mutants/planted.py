@@ -248,6 +248,12 @@ NO_RESURRECTION = (
         "        if False:\n",
     ),
     Mutant(
+        "a session that ends while it is left shows the deleted",
+        "stay.py",
+        "if entry is not None and not self.view.ended:",
+        "if entry is not None:",
+    ),
+    Mutant(
         "what waits is shown in spite of a deletion",
         "look.py",
         " if survives(change, deletion))",
@@ -390,6 +396,12 @@ PROGRESS = (
         "outbox/delivery.py",
         "at_once = 2 * len(batch) if is_settled",
         "at_once = 1 if is_settled",
+    ),
+    Mutant(
+        "an outage is never over",
+        "outbox/delivery.py",
+        "if self._failures.pop(settled.user, None) is not None:",
+        "if self._failures.get(settled.user, None) is not None:",
     ),
     Mutant(
         "a lease is for ever",

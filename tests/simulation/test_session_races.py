@@ -13,7 +13,7 @@ from edgememory import EdgeMemory
 from edgememory.changes import Change
 from edgememory.deletion import REPLAY_PATIENCE
 from edgememory.errors import NotCommittedError, StoreRejectedError, StoreUnavailableError
-from edgememory.models import Claim, Cleared, Pending, UserKey
+from edgememory.models import Claim, Cleared, Entry, Pending, UserKey
 from edgememory.tier import ReplicaTier, Tier
 from tests.unit.fakes import ANNA, FakeCache, FakeOrigin, FakeOutbox, FakeReplica, parts, virtual_now
 
@@ -45,6 +45,16 @@ class SlowOutbox(FakeOutbox):
     async def ack(self, claim: Claim, ids: Any, version: int) -> None:
         await super().ack(claim, ids, version)
         await anyio.sleep(self.answers_take.get("ack", 0))
+
+
+class WatchedCache(FakeCache):
+    def __init__(self) -> None:
+        super().__init__()
+        self.offered: list[Entry] = []
+
+    async def put(self, user: UserKey, entry: Entry, *, keep: float) -> bool:
+        self.offered.append(entry)
+        return await super().put(user, entry, keep=keep)
 
 
 @asynccontextmanager
@@ -185,6 +195,30 @@ async def test_what_waits_from_before_a_deletion_is_shown_no_more_where_the_dele
         async with memory.session(ANNA.user_id) as session:
             assert session.degraded
             assert not session.snapshot.facts
+
+
+async def test_a_session_that_ends_while_it_is_left_shows_the_deleted_to_no_cache() -> None:
+    origin, outbox, cache = FakeOrigin(), FakeOutbox(), WatchedCache()
+    async with process(origin, outbox, cache) as memory, anyio.create_task_group() as group:
+
+        async def call() -> None:
+            async with memory.session(ANNA.user_id) as session:
+                outbox.switch.hang("append")
+                session.remember("said")
+
+        async with memory.session(ANNA.user_id) as session:
+            session.remember("before")
+        await anyio.sleep(1)
+        group.start_soon(call)
+        await anyio.sleep(1)
+        cache.switch.fail(AWAY)
+        await memory.delete_user(ANNA.user_id)
+        cache._drop(ANNA)
+        cache.switch.heal()
+        origin.switch.fail(AWAY, "commit")
+        cache.offered.clear()
+        outbox.switch.heal()
+    assert not any(entry.snapshot.facts for entry in cache.offered)
 
 
 async def test_committed_hears_of_a_drop_though_the_outbox_is_empty_before_its_answer_arrives() -> None:

@@ -271,6 +271,19 @@ GOOD = [f"good {number}" for number in range(20)]
 MANY = [f"many {number}" for number in range(100)]
 
 
+async def test_once_an_outage_is_over_a_call_is_one_commit_again(origin: FakeOrigin, outbox: FakeOutbox) -> None:
+    await outbox.append(ANNA, said("one"))
+    origin.switch.fail(UNAVAILABLE)
+    async with delivering(outbox, origin) as running:
+        await anyio.sleep(10)
+        origin.switch.heal()
+        await running.until_empty()
+        origin.commits.clear()
+        await outbox.append(ANNA, said("two", "three", "four"))
+        await running.until_empty()
+    assert len(origin.commits) == 1
+
+
 async def test_a_change_that_the_origin_rejects_is_buried_alone(origin: FakeOrigin, outbox: FakeOutbox) -> None:
     origin.judge = refuses(REJECTED, "bad")
     await outbox.append(ANNA, said(*GOOD[:10], "bad", *GOOD[10:]))
