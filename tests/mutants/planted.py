@@ -398,6 +398,12 @@ PROGRESS = (
         "at_once = 1 if is_settled",
     ),
     Mutant(
+        "what an outage kept from its turn waits for the lease",
+        "outbox/delivery.py",
+        "        return failed + left\n",
+        "        return failed\n",
+    ),
+    Mutant(
         "an outage is never over",
         "outbox/delivery.py",
         "if self._failures.pop(settled.user, None) is not None:",

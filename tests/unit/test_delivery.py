@@ -284,6 +284,19 @@ async def test_once_an_outage_is_over_a_call_is_one_commit_again(origin: FakeOri
     assert len(origin.commits) == 1
 
 
+async def test_what_an_outage_kept_from_its_turn_does_not_wait_for_the_lease(
+    origin: FakeOrigin, outbox: FakeOutbox
+) -> None:
+    await outbox.append(ANNA, said(*"abcde"))
+    origin.switch.fail(UNAVAILABLE)
+    async with delivering(outbox, origin) as running:
+        await anyio.sleep(5)
+        origin.switch.heal()
+        healed_at = anyio.current_time()
+        await running.until_empty()
+        assert anyio.current_time() <= healed_at + LONGEST < DeliveryPolicy().lease
+
+
 async def test_a_change_that_the_origin_rejects_is_buried_alone(origin: FakeOrigin, outbox: FakeOutbox) -> None:
     origin.judge = refuses(REJECTED, "bad")
     await outbox.append(ANNA, said(*GOOD[:10], "bad", *GOOD[10:]))
