@@ -21,6 +21,7 @@ SUITE = (
     "tests/unit/test_freshness.py",
     "tests/unit/test_view.py",
     "tests/unit/test_tier.py",
+    "tests/unit/test_single_flight.py",
     "tests/unit/test_writer.py",
     "tests/unit/test_delivery.py",
     "tests/unit/test_outbox_requests.py",

@@ -60,6 +60,12 @@ READ_YOUR_WRITES = (
         "return True",
     ),
     Mutant(
+        "what a session says is not above what it has seen",
+        "session.py",
+        "id=next_id(view.last_id),",
+        "id=next_id(),",
+    ),
+    Mutant(
         "the file outbox forgets the floor",
         "outbox/file_sql.py",
         "SET floor = max(floor, ?)",
@@ -173,6 +179,12 @@ NOTHING_IS_LOST = (
         "            if",
     ),
     Mutant(
+        "flush waits for one user's changes only",
+        "outbox/writer.py",
+        "for appended in [self.appended(user) for user in self._queues]:",
+        "for appended in [self.appended(user) for user in self._queues][:1]:",
+    ),
+    Mutant(
         "one bad change buries the batch",
         "outbox/delivery.py",
         "            if len(changes) == 1:\n"
@@ -254,6 +266,12 @@ NO_RESURRECTION = (
         "if entry is not None:",
     ),
     Mutant(
+        "a cache that was not asked counts as cleared",
+        "tier.py",
+        'raise StoreUnavailableError("not asked: it failed just now", store=self.name, operation=operation)',
+        "return None",
+    ),
+    Mutant(
         "what waits is shown in spite of a deletion",
         "look.py",
         " if survives(change, deletion))",
@@ -293,6 +311,18 @@ ONE_LOAD = (
         "single_flight.py",
         "return None if flight is None or flight.cancelled else flight",
         "return None",
+    ),
+    Mutant(
+        "a load ends with who hangs up, though others only ran out of time",
+        "single_flight.py",
+        "            self._kept = self._kept or not self.landed\n",
+        "",
+    ),
+    Mutant(
+        "a load that is over takes its successor's place away",
+        "single_flight.py",
+        "            if self._flights.get(key) is flight:\n                del",
+        "            if key in self._flights:\n                del",
     ),
     Mutant(
         "who comes after a cancelled load inherits it",
@@ -359,6 +389,12 @@ NEVER_BREAKS = (
         "stay.py",
         "with anyio.move_on_after(timeout):\n                    await self._hand_over",
         "with anyio.CancelScope():\n                    await self._hand_over",
+    ),
+    Mutant(
+        "a task that fails takes the others along",
+        "background.py",
+        "        except Exception:\n            self._counters",
+        "        except ZeroDivisionError:\n            self._counters",
     ),
     Mutant(
         "a bug in a driver breaks the read",

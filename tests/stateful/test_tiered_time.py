@@ -147,6 +147,18 @@ async def test_the_deadline_ends_the_wait_and_the_load_goes_on() -> None:
         assert (facts(read), waited, t.origin.begun) == (["a"], 0, 1)
 
 
+async def test_who_hangs_up_does_not_end_the_load_of_who_has_waited_long_enough() -> None:
+    async with tiered() as t:
+        await t.knows("a")
+        t.origin.takes = 0.4
+        await t.timed(timeout=0.1)
+        with anyio.move_on_after(0.1):
+            await t.store.read(ANNA)
+        await anyio.sleep(0.4)
+        read, waited = await t.timed()
+        assert (facts(read), waited, t.origin.begun) == (["a"], 0, 1)
+
+
 async def test_a_fast_replica_spares_the_primary() -> None:
     async with tiered(replicated=True) as t:
         t.replica.entry = await t.knows("a")

@@ -3,6 +3,7 @@
 import logging
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from edgememory.background import Background
@@ -38,3 +39,26 @@ async def test_nothing_is_started_before_it_is_open_or_after_it_was_closed(anyio
             background.start(anyio.sleep_forever)
         async with background:
             background.start(anyio.sleep_forever)
+
+
+async def test_a_task_that_fails_is_counted_and_takes_no_other_along(anyio_backend: str) -> None:
+    counters = Counters()
+    failed, done = anyio.Event(), anyio.Event()
+
+    async def fails() -> None:
+        failed.set()
+        raise RuntimeError
+
+    async def goes_on() -> None:
+        await failed.wait()
+        await anyio.lowlevel.checkpoint()
+        done.set()
+
+    async with Background(counters) as background:
+        background.start(goes_on)
+        background.start(fails)
+        await failed.wait()
+        with anyio.fail_after(5):
+            await done.wait()
+        background.start(anyio.sleep_forever)
+    assert counters.background_errors == 1

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from edgememory import EdgeMemory, EdgeMemoryError, InvalidInputError, NotCommittedError, Parts, Session, Tier
 from edgememory.models import UserKey
@@ -15,6 +16,7 @@ from edgememory.store import CacheStore, ReplicaStore
 from edgememory.stores.memory import InMemoryStore
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.testing.examples import AWKWARD_IDS
+from edgememory.testing.talk import Talk
 from tests.unit.fakes import FakeReplica
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -59,6 +61,18 @@ def facts(session: Session) -> list[str]:
 
 
 # What a session does
+
+
+async def test_what_is_said_in_knowledge_of_the_earlier_wins_though_this_host_s_clock_is_behind() -> None:
+    world = World()
+    ahead = replace(Talk(base=0, started=4e9).is_called("Ana"), id="0fffffff-ffff-7000-8000-000000000000")
+    await world.origin.commit(UserKey("default", "anna"), [ahead])
+    async with world.host() as memory, memory.session("anna") as session:
+        assert session.snapshot.name == "Ana"
+        session.set_name("Anna")
+        assert session.snapshot.name == "Anna"
+        await session.committed()
+    assert world.origin.state(UserKey("default", "anna")).name == "Anna"
 
 
 async def test_every_change_shows_at_once_and_reaches_the_origin(memory: EdgeMemory) -> None:

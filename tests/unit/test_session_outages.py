@@ -10,6 +10,7 @@ import pytest
 import trio.testing
 
 from edgememory import EdgeMemory, NotCommittedError, NotDurableError, Session, StoreError
+from edgememory.breaker import FAILURES_TO_OPEN
 from edgememory.errors import StoreBlockedError, StoreUnavailableError
 from edgememory.look import REFRESH_AGE
 from edgememory.outbox import writer
@@ -434,6 +435,16 @@ async def test_a_deletion_names_the_stores_that_were_not_cleared(world: World, m
     assert set(problems) == {"cache-0", "outbox"}
     assert "connection refused" in problems["cache-0"]
     assert "disk is full" in problems["outbox"]
+
+
+async def test_a_cache_that_was_not_even_asked_is_not_cleared(world: World, memory: EdgeMemory) -> None:
+    world.cache.switch.fail(UNAVAILABLE, "get", "put")
+    for number in range(FAILURES_TO_OPEN):
+        await memory.warm(f"caller {number}")
+    receipt = await memory.delete_user("anna")
+    (cache,) = (store for store in receipt.stores if store.store == "cache-0")
+    assert not cache.cleared
+    assert "not asked" in (cache.error or "")
 
 
 async def test_a_deletion_takes_what_waits_to_the_origin_at_once(world: World, memory: EdgeMemory) -> None:
