@@ -47,6 +47,7 @@ def test_the_promises_hold_whatever_goes_wrong() -> None:
     ],
 )
 def test_a_world_that_found_a_bug_once(seed: int) -> None:
+    """Another world is made of a seed as soon as worlds change: each bug has an exact test, and is a mutant, too."""
     assert not broken_in(seed)
 
 
