@@ -287,18 +287,22 @@ async def test_leaving_is_bounded_when_the_outbox_hangs_and_says_so(
 async def test_leaving_is_shielded_from_cancellation(world: World, memory: EdgeMemory) -> None:
     session = memory.session("anna")
     world.outbox.switch.hang("append")
+    durable_when_left: list[bool] = []
     async with anyio.create_task_group() as group:
 
         async def call() -> None:
-            async with session:
-                session.add_message("user", "goodbye")
-                await anyio.sleep_forever()
+            try:
+                async with session:
+                    session.add_message("user", "goodbye")
+                    await anyio.sleep_forever()
+            finally:
+                durable_when_left.append(session.durable)
 
         group.start_soon(call)
         await anyio.sleep(1)
         group.cancel_scope.cancel()
         group.start_soon(_shielded_heal, world)
-    assert session.durable
+    assert durable_when_left == [True]
     assert len((await world.outbox.pending(ANNA)).changes) == 1
     assert await world.cache.get(ANNA) is not None
 
