@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 RUFF = [sys.executable, "-m", "ruff", "check", "--select=TID251", "--output-format=concise", "--no-cache"]
 
-PURE = ["models", "changes", "apply", "freshness", "codec", "keys", "context", "limits", "breaker"]
+PURE = ["models", "changes", "apply", "freshness", "codec", "keys", "context", "limits", "breaker", "extract/checked"]
 IMPURE = ["tiered", "session", "stores/redis", "outbox/delivery"]
 REACHES = {
     "clock": "import time",
