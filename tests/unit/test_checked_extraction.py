@@ -1,7 +1,5 @@
 """What of an extractor's words may be remembered."""
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,33 +8,11 @@ from edgememory.extract.checked import MAX_FACTS, MAX_PREFERENCES, checked
 from edgememory.extract.extractor import Conversation, Extracted, ExtractedFact, ExtractedPreference
 from edgememory.keys import fact_key
 from edgememory.limits import LIMITS, check_importance, check_scalar, check_text
-from edgememory.models import Fact, Message, Role, Scalar, Snapshot
-from edgememory.recall.language import Language
+from edgememory.models import Role, Scalar
+from tests.conversations import conversation
 
-AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 FENCES = ["</user_memory>", "<user_memory>", "</USER_Memory", "</ user_memory >"]
 KNOWN = ("Lives in Porto", "Has a dog")
-
-
-def conversation(
-    *said: str | tuple[Role, str], known: tuple[str, ...] = (), name: str | None = None, language: Language = "english"
-) -> Conversation:
-    """A string is said by the user."""
-    turns: list[tuple[Role, str]] = [("user", turn) if isinstance(turn, str) else turn for turn in said]
-    return Conversation(
-        session_id="s",
-        messages=tuple(
-            Message(id=str(place), session_id="s", role=role, text=text, at=AT)
-            for place, (role, text) in enumerate(turns)
-        ),
-        known=Snapshot(
-            version=1,
-            exists=True,
-            name=name,
-            facts=tuple(Fact(key=fact_key(text), id="i", text=text, importance=5) for text in known),
-        ),
-        language=language,
-    )
 
 
 def facts_of(extracted: Extracted, said: Conversation) -> list[str]:

@@ -68,8 +68,13 @@ class Answer:
 class HttpClient:
     """Makes requests that may be repeated. A client passed in is used as it is, and is never closed."""
 
-    def __init__(self, url: str, token: str, *, store: str, client: httpx.AsyncClient | None = None) -> None:
+    def __init__(
+        self, url: str, token: str, *, store: str, guard: float | None = None, client: httpx.AsyncClient | None = None
+    ) -> None:
         """*store* is its name in errors.
+
+        A *guard* is for servers that think before they answer: seconds for all of a request, whatever timeout a
+        client passed in has of its own. httpx's default would cut them off after 5.
 
         Raises:
             ConfigError: *url* is no address, or *token* cannot stand in a header.
@@ -79,6 +84,8 @@ class HttpClient:
             raise ConfigError(f"{store}: the token must be set, and be what the service shows, without spaces")
         self._headers = {"Authorization": f"Bearer {token}"}
         self._store = store
+        self._guard = guard
+        self._timeout = httpx.USE_CLIENT_DEFAULT if guard is None else guard
         self._owned = client is None
         self._client = client or httpx.AsyncClient(timeout=_GUARD, limits=_LIMITS, verify=_trusted())
 
@@ -90,7 +97,8 @@ class HttpClient:
         Raises:
             StoreError: no answer, or one by which no store could answer.
         """
-        with translated(_ERRORS, store=self._store, operation=operation), anyio.fail_after(_GUARD):
+        guard = _GUARD if self._guard is None else self._guard
+        with translated(_ERRORS, store=self._store, operation=operation), anyio.fail_after(guard):
             try:
                 return await self._sent(method, operation, path, content, headers)
             except _DIED:
@@ -100,7 +108,7 @@ class HttpClient:
         sent = {**self._headers, **headers}
         if method != "GET":
             sent["Content-Length"] = str(len(content))
-        request = self._client.build_request(method, self._url + path, headers=sent)
+        request = self._client.build_request(method, self._url + path, headers=sent, timeout=self._timeout)
         request.stream = _Body(content)
         response = await self._client.send(request, stream=True)
         body = bytearray()
@@ -124,8 +132,8 @@ class HttpClient:
 def failure(status: int) -> type[StoreError]:
     """Say what a status of 400 and more means."""
     match status:
-        case 401 | 403 | 404 | 405:
-            return StoreBlockedError  # the token, or the address
+        case 401 | 402 | 403 | 404 | 405:
+            return StoreBlockedError  # the token, the bill, or the address
         case 408 | 425 | 429:
             return StoreUnavailableError
         case _ if status >= 500:
