@@ -78,6 +78,7 @@ async def compare(
     unit: Unit,
     rounds: int = ROUNDS,
     ratio_at_most: float | None = None,
+    ours_at_most: float | None = None,
     note: str = "",
 ) -> Result:
     """Measure both in turns."""
@@ -89,6 +90,7 @@ async def compare(
         beside=beside,
         unit=unit,
         ratio_at_most=ratio_at_most,
+        ours_at_most=ours_at_most,
         note=note,
     )
 

@@ -6,7 +6,7 @@ from functools import partial
 import msgspec
 
 from benchmarks.measure import Result, called, compare
-from benchmarks.people import entry_of, entry_of_8_kib, message
+from benchmarks.people import entry_of, entry_of_8_kib, full_entry, message
 from edgememory import codec
 from edgememory.apply import apply, bound
 from edgememory.context import context_block
@@ -15,6 +15,8 @@ from edgememory.models import Entry, Snapshot
 
 _NUMBER = 200
 _MOST_TOKENS = 500
+_ALL_TOKENS = 100_000
+_BLOCK_AT_MOST = 200.0  # microseconds: a turn must not feel it
 
 
 async def measured() -> AsyncIterator[Result]:
@@ -33,11 +35,26 @@ async def measured() -> AsyncIterator[Result]:
     yield await _beside("bound, 8 KiB that fit", cutting, "msgspec's encoding, by which it weighs", encoding)
     block = partial(context_block, usual.snapshot, max_tokens=_MOST_TOKENS)
     yield await _beside(f"context_block, 3 KiB to {_MOST_TOKENS} tokens", block, "msgspec's encoding", _encoding(usual))
+    full = full_entry()
+    decoding = partial(msgspec.json.Decoder(Snapshot).decode, msgspec.json.encode(full.snapshot))
+    for tokens, cut in (
+        (_MOST_TOKENS, f"a full snapshot to {_MOST_TOKENS} tokens"),
+        (_ALL_TOKENS, "all of a full snapshot"),
+    ):
+        block = partial(context_block, full.snapshot, max_tokens=tokens)
+        yield await _beside(f"context_block, {cut}", block, "msgspec's decoding", decoding, ours_at_most=_BLOCK_AT_MOST)
 
 
-async def _beside(name: str, ours: Callable[[], object], beside: str, yardstick: Callable[[], object]) -> Result:
+async def _beside(
+    name: str,
+    ours: Callable[[], object],
+    beside: str,
+    yardstick: Callable[[], object],
+    *,
+    ours_at_most: float | None = None,
+) -> Result:
     rounds = called(ours, number=_NUMBER), called(yardstick, number=_NUMBER)
-    return await compare(name, *rounds, beside=beside, unit="µs")
+    return await compare(name, *rounds, beside=beside, unit="µs", ours_at_most=ours_at_most)
 
 
 def _encoding(entry: Entry) -> Callable[[], bytes]:

@@ -128,6 +128,13 @@ def check_version(name: str, value: int) -> int:
     return value
 
 
+def check_tokens(name: str, value: int) -> int:
+    """Return *value* if it is a whole number from 0."""
+    if type(value) is not int or value < 0:
+        raise InvalidInputError(f"{name} must be a whole number of tokens from 0, such as 500, not {value!r}")
+    return value
+
+
 def check_seconds(name: str, value: float) -> float:
     """Return *value* if it is a number; one below 0, as of a deadline that has passed, means 0."""
     if type(value) not in (int, float) or value != value:

@@ -14,7 +14,7 @@ from edgememory.changes import (
     PreferenceSet,
     SummaryAdded,
 )
-from edgememory.context import context_block
+from edgememory.context import CountTokens, context_block, estimate_tokens
 from edgememory.errors import EdgeMemoryError
 from edgememory.ids import next_id
 from edgememory.keys import fact_key
@@ -28,6 +28,7 @@ from edgememory.limits import (
     check_scalar,
     check_text,
     check_time,
+    check_tokens,
 )
 from edgememory.models import Role, Scalar, Snapshot, UserKey
 from edgememory.runtime import Runtime
@@ -90,9 +91,26 @@ class Session:
         """Whether the user was deleted meanwhile. Every method is a counted no-op from then on."""
         return self._stay.view.ended
 
-    def context(self, *, max_tokens: int = 500) -> str:
-        """Return a fenced block for the prompt, at most *max_tokens* (estimated); empty if nothing is known."""
-        return context_block(self.snapshot, max_tokens=max_tokens, session_id=self.session_id)
+    def context(self, *, max_tokens: int = 500, count_tokens: CountTokens = estimate_tokens) -> str:
+        """Return a fenced block for the prompt, of whole items; empty if nothing is known, or nothing fits.
+
+        Args:
+            max_tokens: how long the block may be. Taken are, in this order, the name, preferences, facts by rank, the
+                newest summaries and the newest messages of earlier sessions.
+            count_tokens: how many tokens a text is: a quarter of its characters if not given, which is about right for
+                English and too few for Chinese or Japanese. Give your model's tokenizer for an exact limit. It is
+                called once an item and once a title; what it raises is yours.
+
+        Facts, summaries and messages have their date in front, always as in `2026-03-02` and always in UTC: "last week"
+        means nothing later. What is new stands at the end of its section, and messages at the end of the block, so that
+        it begins alike from call to call, as a model's prompt cache needs it.
+        """
+        return context_block(
+            self.snapshot,
+            max_tokens=check_tokens("max_tokens", max_tokens),
+            count_tokens=count_tokens,
+            session_id=self.session_id,
+        )
 
     # Changing
 

@@ -71,6 +71,7 @@ async def a_call(memory: EdgeMemory) -> None:
         assert_type(session, Session)
         assert_type(session.session_id, str)
         assert_type(session.context(max_tokens=500), str)
+        assert_type(session.context(count_tokens=len), str)
         assert_type(session.snapshot, Snapshot)
         assert_type(session.opened_with, Read)
         assert_type(session.degraded, bool)

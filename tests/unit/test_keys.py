@@ -1,13 +1,16 @@
 import unicodedata
+from datetime import UTC, datetime
 from itertools import combinations
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from edgememory.keys import MAX_KEY_BYTES, entry_key, fact_key
+from edgememory.ids import next_id
+from edgememory.keys import MAX_KEY_BYTES, entry_key, fact_key, id_days, id_time
 from edgememory.models import UserKey
 from edgememory.testing.examples import AWKWARD_IDS
-from edgememory.testing.strategies import texts
+from edgememory.testing.strategies import ids, texts
 
 
 def test_a_plain_user_has_a_plain_key() -> None:
@@ -90,3 +93,41 @@ def test_other_words_are_another_fact(other: str) -> None:
 
 def test_a_facts_key_does_not_change_between_releases() -> None:
     assert fact_key("Lives in Lisbon") == "0e137167e202c4cff6e4f455927ad2b8"
+
+
+def test_an_id_says_when_it_was_made() -> None:
+    assert id_time("00000000-0000-7000-8000-000000000000") == datetime(1970, 1, 1, tzinfo=UTC)
+    assert id_time("019CABD8-3BE7-7FFF-BFFF-FFFFFFFFFFFF") == datetime(2026, 3, 2, 0, 0, 0, 999_000, tzinfo=UTC)
+    before = datetime.now(UTC).timestamp()
+    made = id_time(next_id())
+    assert made is not None
+    assert before - 0.001 <= made.timestamp() <= datetime.now(UTC).timestamp()
+
+
+NO_TIME = [
+    "",
+    "0",
+    "user-42",
+    "019cabd8-3800-4000-8000-000000000000",  # another version
+    "019cabd8-3800-7000-c000-000000000000",  # another variant
+    "019cabd838007000800000000000000000000",
+    "019cabd8-3800-7000-8000-00000000000g",
+    "019cabd8-3800-7000-8000-000000000000 ",
+    "ffffffff-ffff-7000-8000-000000000000",  # the year 10889
+]
+
+
+@pytest.mark.parametrize("id", NO_TIME)
+def test_what_is_no_uuid7_says_no_time(id: str) -> None:
+    assert id_time(id) is None
+
+
+@given(st.lists(ids | st.sampled_from(NO_TIME) | st.uuids().map(str)))
+def test_the_days_of_many_ids_are_those_of_each(many: list[str]) -> None:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    each = [id_time(id) for id in many]
+    assert id_days(many) == [None if made is None else (made - epoch).days for made in each]
+
+
+def test_the_day_turns_at_midnight() -> None:
+    assert id_days(["019cabd8-37ff-7000-8000-000000000000", "019cabd8-3800-7000-8000-000000000000"]) == [20513, 20514]

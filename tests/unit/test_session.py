@@ -137,6 +137,14 @@ async def test_the_context_leaves_out_what_was_said_in_this_call(memory: EdgeMem
         assert "from the first call" in later.context()
         assert "from the second call" not in later.context()
         assert later.context(max_tokens=1) == ""
+        assert later.context(count_tokens=lambda text: 1000) == ""
+
+
+@pytest.mark.parametrize("max_tokens", [-1, 2.5, True, "500", None])
+async def test_a_number_of_tokens_that_is_none_is_refused(memory: EdgeMemory, max_tokens: int) -> None:
+    async with memory.session("anna") as session:
+        with pytest.raises(InvalidInputError, match="max_tokens must be a whole number of tokens from 0, such as 500"):
+            session.context(max_tokens=max_tokens)
 
 
 async def test_a_later_session_sees_what_the_origin_does_not_know_yet() -> None:
