@@ -274,6 +274,12 @@ def test_the_newest_messages_are_those_that_are_kept() -> None:
         assert body == ["The last messages:", "- user: message 7", "- user: message 8"]
 
 
+def test_the_newest_summaries_are_those_that_are_kept() -> None:
+    snapshot = after(*(Talk("earlier").sums_up(f"call {number}") for number in range(5)))
+    room = room_for("Earlier conversations:", *["- [2026-01-02] call 3"] * 2)
+    assert undated(context_block(snapshot, max_tokens=room))[1:] == ["- call 3", "- call 4"]
+
+
 def test_the_best_facts_are_those_that_are_kept_and_the_order_is_that_of_their_ids() -> None:
     room = room_for("About the user:", "- Name: Zoë", "Preferences:", "- language: Greek", "- tone: short", "Facts:")
     room += 2 * estimate_tokens("- [2026-01-02] Lives in Lisbon\n")

@@ -9,8 +9,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 RUFF = [sys.executable, "-m", "ruff", "check", "--select=TID251", "--output-format=concise", "--no-cache"]
 
-PURE = ["models", "changes", "apply", "freshness", "codec", "keys", "context", "limits", "breaker", "extract/checked"]
-IMPURE = ["tiered", "session", "stores/redis", "outbox/delivery"]
+RULES = ["patterns", "cut", "spoken", "found", "asked", "summary", "rules"]
+EXTRACTING = [f"extract/{module}" for module in ("checked", *RULES)]
+PURE = ["models", "changes", "apply", "freshness", "codec", "keys", "context", "limits", "breaker", *EXTRACTING]
+IMPURE = ["tiered", "session", "stores/redis", "outbox/delivery", "extract/openai"]
 REACHES = {
     "clock": "import time",
     "clock-function": "from time import monotonic",
