@@ -73,11 +73,22 @@ async def raw_state(raw: asyncpg.Connection, user: UserKey) -> Snapshot:
     (row,) = await rows("users")
     facts = await rows("facts")
     known = [
-        Fact(key=f["key"], id=_id(f["id"]), text=f["text"], importance=f["importance"], used=_id(f["used"]))
+        Fact(
+            key=f["key"],
+            id=_id(f["id"]),
+            text=f["text"],
+            importance=f["importance"],
+            used=_id(f["used"]),
+            replaced=_replaced(f),
+        )
         for f in facts
         if f["text"] is not None
     ]
-    gone = [Forgotten(key=f["key"], id=_id(f["id"]), used=_id(f["used"])) for f in facts if f["text"] is None]
+    gone = [
+        Forgotten(key=f["key"], id=_id(f["id"]), used=_id(f["used"]), replaced=_replaced(f))
+        for f in facts
+        if f["text"] is None
+    ]
     preferences = [
         Preference(name=p["name"], id=_id(p["id"]), value=msgspec.json.decode(p["value"]))
         for p in await rows("preferences")
@@ -92,8 +103,17 @@ async def raw_state(raw: asyncpg.Connection, user: UserKey) -> Snapshot:
         name=row["name"],
         name_id=_id(row["name_id"]),
         preferences=tuple(sorted(preferences, key=attrgetter("name"))),
-        facts=tuple(sorted(known, key=lambda f: (f.importance, max(f.id, f.used), f.key), reverse=True)),
-        forgotten=tuple(sorted(gone, key=attrgetter("id", "key"), reverse=True)),
+        facts=tuple(
+            sorted(
+                (f for f in known if not f.replaced),
+                key=lambda f: (f.importance, max(f.id, f.used), f.key),
+                reverse=True,
+            )
+        ),
+        former=tuple(
+            sorted((f for f in known if f.replaced), key=lambda f: (max(f.id, f.replaced), f.key), reverse=True)
+        ),
+        forgotten=tuple(sorted(gone, key=lambda f: (max(f.id, f.replaced), f.key), reverse=True)),
         summaries=tuple(sorted(summaries, key=attrgetter("id"))),
         messages=tuple(sorted(map(_message, await rows("messages")), key=attrgetter("id"))),
     )
@@ -110,6 +130,11 @@ def _message(row: asyncpg.Record) -> Message:
         agent_id=row["agent_id"],
         metadata=None if row["metadata"] is None else msgspec.json.decode(row["metadata"]),
     )
+
+
+def _replaced(row: asyncpg.Record) -> str:
+    """Return what took the fact's place, unless it was said again after that."""
+    return _id(row["replaced"]) if _id(row["replaced"]) > _id(row["id"]) else ""
 
 
 def _id(value: UUID | None) -> str:

@@ -73,12 +73,25 @@ def bound(state: Snapshot, limits: Limits = LIMITS) -> Snapshot:
         state,
         preferences=tuple(sorted(newest_preferences, key=attrgetter("name"))),
         facts=state.facts[: limits.facts],
-        forgotten=state.forgotten[: limits.forgotten],
+        former=(),
+        forgotten=_without_text(state)[: limits.forgotten],
         summaries=state.summaries[-limits.summaries :],
         messages=tuple(_cut(message, limits) for message in state.messages[-limits.messages :]),
     )
     size = len(msgspec.json.encode(counted))
     return counted if size <= limits.snapshot else _fitted(counted, limits.snapshot)
+
+
+def _without_text(state: Snapshot) -> tuple[Forgotten, ...]:
+    """Return what must not come back: what was forgotten, and what was replaced, newest first."""
+    if not state.former:
+        return state.forgotten
+    former = [Forgotten(key=fact.key, id=fact.id, used=fact.used, replaced=fact.replaced) for fact in state.former]
+    return tuple(sorted((*state.forgotten, *former), key=_last_touched, reverse=True))
+
+
+def _last_touched(gone: Fact | Forgotten) -> tuple[str, str]:
+    return (max(gone.id, gone.replaced), gone.key)
 
 
 def _cut(message: Message, limits: Limits) -> Message:
@@ -137,10 +150,17 @@ def _those(kind: type[_T], items: Sequence[_Item], order: Callable[[_T], str] | 
 
 
 class _FactRegister(Struct):
+    """Two registers in one: what was last said of a fact, and what last took its place."""
+
     id: str = ""
     text: str | None = None
     importance: int = 0
     used: str = ""
+    replaced: str = ""
+
+    def replaced_by(self) -> str:
+        """Return the change that took its place, unless it was said again after that."""
+        return self.replaced if self.replaced > self.id else ""
 
 
 class _Draft:
@@ -153,9 +173,12 @@ class _Draft:
         self._preferences = {preference.name: preference for preference in state.preferences}
         self._messages = {message.id: message for message in state.messages}
         self._summaries = {summary.id: summary for summary in state.summaries}
-        self._facts = {fact.key: _FactRegister(fact.id, fact.text, fact.importance, fact.used) for fact in state.facts}
+        self._facts = {
+            fact.key: _FactRegister(fact.id, fact.text, fact.importance, fact.used, fact.replaced)
+            for fact in (*state.facts, *state.former)
+        }
         for gone in state.forgotten:
-            self._facts[gone.key] = _FactRegister(id=gone.id, used=gone.used)
+            self._facts[gone.key] = _FactRegister(id=gone.id, used=gone.used, replaced=gone.replaced)
 
     def make(self, change: Change) -> None:
         self._last_id = max(self._last_id, change.id)
@@ -173,7 +196,8 @@ class _Draft:
                     self._preferences[name] = Preference(name=name, id=id, value=value)
             case FactRemembered(id=id, key=key):
                 if change.replaces is not None and change.replaces != key:
-                    self._set_fact(change.replaces, id, None, 0)
+                    register = self._facts.setdefault(change.replaces, _FactRegister())
+                    register.replaced = max(register.replaced, id)
                 self._set_fact(key, id, change.text, change.importance)
             case FactForgotten(id=id, key=key):
                 self._set_fact(key, id, None, 0)
@@ -191,12 +215,21 @@ class _Draft:
 
     def finished(self) -> Snapshot:
         facts = [
-            Fact(key=key, id=held.id, text=held.text, importance=held.importance, used=held.used)
+            Fact(
+                key=key,
+                id=held.id,
+                text=held.text,
+                importance=held.importance,
+                used=held.used,
+                replaced=held.replaced_by(),
+            )
             for key, held in self._facts.items()
             if held.text is not None
         ]
         forgotten = [
-            Forgotten(key=key, id=held.id, used=held.used) for key, held in self._facts.items() if held.text is None
+            Forgotten(key=key, id=held.id, used=held.used, replaced=held.replaced_by())
+            for key, held in self._facts.items()
+            if held.text is None
         ]
         return replace(
             self._state,
@@ -205,8 +238,9 @@ class _Draft:
             name=self._name,
             name_id=self._name_id,
             preferences=tuple(sorted(self._preferences.values(), key=attrgetter("name"))),
-            facts=tuple(sorted(facts, key=_rank, reverse=True)),
-            forgotten=tuple(sorted(forgotten, key=lambda gone: (gone.id, gone.key), reverse=True)),
+            facts=tuple(sorted((fact for fact in facts if not fact.replaced), key=_rank, reverse=True)),
+            former=tuple(sorted((fact for fact in facts if fact.replaced), key=_last_touched, reverse=True)),
+            forgotten=tuple(sorted(forgotten, key=_last_touched, reverse=True)),
             summaries=tuple(sorted(self._summaries.values(), key=_by_id)),
             messages=tuple(sorted(self._messages.values(), key=_by_id)),
         )

@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from edgememory.recall.language import Language
+
 
 class _Change(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
     id: str
@@ -27,16 +29,19 @@ class MessageAdded(_Change, frozen=True, kw_only=True, omit_defaults=True, tag="
     at: datetime
     interrupted: bool = False
     agent_id: str | None = None
+    language: Language = "english"
+    """In whose words it is found again; what is said in another is found word for word."""
     metadata: dict[str, str | int | float | bool | None] | None = None
 
 
 class FactRemembered(_Change, frozen=True, kw_only=True, omit_defaults=True, tag="fact_remembered"):
-    """A fact is so. `key` comes from `keys.fact_key`; `replaces` is the key of a fact that no longer holds."""
+    """A fact is so. `key` comes from `keys.fact_key`; `replaces` is the key of a fact that is history from now on."""
 
     key: str
     text: str
     importance: int
     replaces: str | None = None
+    language: Language = "english"
 
 
 class FactForgotten(_Change, frozen=True, kw_only=True, omit_defaults=True, tag="fact_forgotten"):
@@ -62,6 +67,7 @@ class SummaryAdded(_Change, frozen=True, kw_only=True, omit_defaults=True, tag="
     """What the session was about."""
 
     text: str
+    language: Language = "english"
 
 
 class FactsUsed(_Change, frozen=True, kw_only=True, omit_defaults=True, tag="facts_used"):

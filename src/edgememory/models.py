@@ -57,17 +57,21 @@ class Fact(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     importance: int
     used: str = ""
     """The newest change that used the fact; empty if none did."""
+    replaced: str = ""
+    """The change of the fact that took this one's place: it is history since then. Empty if it holds."""
 
 
 class Forgotten(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A fact without its text, kept so that an older change cannot bring the text back.
 
-    `id` is empty where the fact was only ever used, never known.
+    `id` is empty where the fact was only ever used or replaced, never known. In a snapshot it also stands for what was
+    replaced, whose text only the origin has.
     """
 
     key: str
     id: str = ""
     used: str = ""
+    replaced: str = ""
 
 
 class Preference(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -95,6 +99,8 @@ class Snapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """By name."""
     facts: tuple[Fact, ...] = ()
     """Best first: by importance, then by last use or mention."""
+    former: tuple[Fact, ...] = ()
+    """What other facts have replaced, last replaced first. In an origin's full state only."""
     forgotten: tuple[Forgotten, ...] = ()
     """Newest first."""
     summaries: tuple[Summary, ...] = ()

@@ -45,7 +45,7 @@ def naive(beginning: Snapshot, changes: Iterable[Change]) -> Snapshot:
     if not made:
         return beginning
     name = max((change for change in made if isinstance(change, NameSet)), key=lambda c: c.id, default=None)
-    facts, forgotten = naive_facts(made)
+    facts, former, forgotten = naive_facts(made)
     return Snapshot(
         version=beginning.version,
         exists=True,
@@ -56,6 +56,7 @@ def naive(beginning: Snapshot, changes: Iterable[Change]) -> Snapshot:
         name_id=name.id if name else "",
         preferences=naive_preferences(made),
         facts=facts,
+        former=former,
         forgotten=forgotten,
         summaries=tuple(
             Summary(id=change.id, session_id=change.session_id, text=change.text)
@@ -85,29 +86,35 @@ def naive_preferences(made: Sequence[Change]) -> tuple[Preference, ...]:
     return tuple(last[name] for name in sorted(last))
 
 
-def naive_facts(made: Sequence[Change]) -> tuple[tuple[Fact, ...], tuple[Forgotten, ...]]:
+def naive_facts(
+    made: Sequence[Change],
+) -> tuple[tuple[Fact, ...], tuple[Fact, ...], tuple[Forgotten, ...]]:
     said: dict[str, tuple[str, str | None, int]] = {}
     used: dict[str, str] = {}
+    replaced: dict[str, str] = {}
     for change in sorted(made, key=lambda c: c.id):
         match change:
             case FactRemembered():
-                if change.replaces is not None:
-                    said[change.replaces] = (change.id, None, 0)
+                if change.replaces is not None and change.replaces != change.key:
+                    replaced[change.replaces] = change.id
                 said[change.key] = (change.id, change.text, change.importance)
             case FactForgotten():
                 said[change.key] = (change.id, None, 0)
             case FactsUsed():
                 used |= dict.fromkeys(change.keys, change.id)
-    facts, forgotten = [], []
-    for key in {*said, *used}:
+    facts, former, forgotten = [], [], []
+    for key in {*said, *used, *replaced}:
         id, text, importance = said.get(key, ("", None, 0))
+        by = replaced.get(key, "") if replaced.get(key, "") > id else ""
         if text is None:
-            forgotten.append(Forgotten(key=key, id=id, used=used.get(key, "")))
+            forgotten.append(Forgotten(key=key, id=id, used=used.get(key, ""), replaced=by))
         else:
-            facts.append(Fact(key=key, id=id, text=text, importance=importance, used=used.get(key, "")))
+            fact = Fact(key=key, id=id, text=text, importance=importance, used=used.get(key, ""), replaced=by)
+            (former if by else facts).append(fact)
     facts.sort(key=lambda fact: (fact.importance, max(fact.id, fact.used), fact.key), reverse=True)
-    forgotten.sort(key=lambda gone: (gone.id, gone.key), reverse=True)
-    return tuple(facts), tuple(forgotten)
+    former.sort(key=lambda fact: (fact.replaced, fact.key), reverse=True)
+    forgotten.sort(key=lambda gone: (max(gone.id, gone.replaced), gone.key), reverse=True)
+    return tuple(facts), tuple(former), tuple(forgotten)
 
 
 @given(beginnings, histories, st.randoms(use_true_random=False))

@@ -126,10 +126,32 @@ def test_a_forgotten_fact_keeps_no_text_and_cannot_be_brought_back_by_an_older_c
     assert again.forgotten == ()
 
 
-def test_a_fact_that_replaces_another_forgets_it() -> None:
+def test_a_fact_that_is_replaced_is_history() -> None:
     state = apply(NOBODY, [remembered("1", "geneva"), remembered("2", "lisbon", replaces="geneva")])
     assert [fact.key for fact in state.facts] == ["lisbon"]
-    assert state.forgotten == (Forgotten(key="geneva", id="2"),)
+    assert [(fact.key, fact.id, fact.replaced) for fact in state.former] == [("geneva", "1", "2")]
+    assert state.forgotten == ()
+
+
+def test_a_snapshot_shows_no_history_and_keeps_it_from_coming_back() -> None:
+    state = apply(NOBODY, [remembered("2", "geneva", "secret"), remembered("3", "lisbon", replaces="geneva")])
+    snapshot = bound(state)
+    assert snapshot.former == ()
+    assert snapshot.forgotten == (Forgotten(key="geneva", id="2", replaced="3"),)
+    assert "secret" not in repr(snapshot)
+    assert [fact.key for fact in apply(snapshot, [remembered("1", "geneva")]).facts] == ["lisbon"]
+
+
+def test_what_is_said_again_holds_again() -> None:
+    changes = [remembered("1", "geneva"), remembered("2", "lisbon", replaces="geneva"), remembered("3", "geneva")]
+    state = apply(NOBODY, changes)
+    assert {fact.key for fact in state.facts} == {"geneva", "lisbon"}
+    assert state.former == ()
+
+
+def test_history_can_be_forgotten() -> None:
+    changes = [remembered("1", "k", "secret"), remembered("2", "l", replaces="k"), forgotten("3", "k")]
+    assert "secret" not in repr(apply(NOBODY, changes))
 
 
 def test_a_fact_that_replaces_itself_stands() -> None:

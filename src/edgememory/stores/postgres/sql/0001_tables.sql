@@ -73,6 +73,7 @@ CREATE TABLE edgememory.messages (
     at timestamptz NOT NULL CHECK (at >= '0001-01-01 00:00:00Z' AND at < '10000-01-01 00:00:00Z'),
     interrupted boolean NOT NULL DEFAULT false,
     agent_id text CHECK (octet_length(agent_id) BETWEEN 1 AND 512),
+    language text COLLATE "C" NOT NULL DEFAULT 'english',
     metadata json CHECK (octet_length(metadata::text) <= 4096) CHECK (edgememory.is_flat(metadata)),
     PRIMARY KEY (namespace, user_id, id)
 );
@@ -86,10 +87,14 @@ CREATE TABLE edgememory.facts (
     text text CHECK (octet_length(text) BETWEEN 1 AND 1024),
     importance integer NOT NULL DEFAULT 0 CHECK (importance BETWEEN 0 AND 10),
     used uuid,
+    replaced uuid,
+    language text COLLATE "C" NOT NULL DEFAULT 'english',
     PRIMARY KEY (namespace, user_id, key)
 );
 COMMENT ON TABLE edgememory.facts IS
     'A forgotten fact keeps its key and id without its text, so that no older change can bring the text back.';
+COMMENT ON COLUMN edgememory.facts.replaced IS
+    'The newest change of a fact that takes this one''s place. Where it is above "id", the fact is history since then.';
 
 CREATE TABLE edgememory.preferences (
     namespace text COLLATE "C" NOT NULL,
@@ -106,5 +111,6 @@ CREATE TABLE edgememory.summaries (
     id uuid NOT NULL,
     session_id text COLLATE "C" NOT NULL CHECK (octet_length(session_id) BETWEEN 1 AND 512),
     text text NOT NULL CHECK (octet_length(text) BETWEEN 1 AND 8192),
+    language text COLLATE "C" NOT NULL DEFAULT 'english',
     PRIMARY KEY (namespace, user_id, id)
 );

@@ -52,16 +52,19 @@ BEGIN
                     FROM (
                         SELECT key, id, text, importance, used FROM edgememory.facts
                         WHERE namespace = namespace_ AND user_id = user_id_ AND text IS NOT NULL
+                            AND (replaced IS NULL OR replaced <= id)
                         ORDER BY importance DESC, greatest(id, used) DESC, key DESC LIMIT 64
                     ) f
                 ),
                 'forgotten', (
                     SELECT coalesce(json_agg(json_build_object('key', f.key, 'id', coalesce(f.id::text, ''),
-                        'used', coalesce(f.used::text, '')) ORDER BY f.id DESC NULLS LAST, f.key DESC), '[]')
+                        'used', coalesce(f.used::text, ''),
+                        'replaced', CASE WHEN f.replaced <= f.id THEN '' ELSE coalesce(f.replaced::text, '') END)
+                        ORDER BY greatest(f.id, f.replaced) DESC NULLS LAST, f.key DESC), '[]')
                     FROM (
-                        SELECT key, id, used FROM edgememory.facts
-                        WHERE namespace = namespace_ AND user_id = user_id_ AND text IS NULL
-                        ORDER BY id DESC NULLS LAST, key DESC LIMIT 64
+                        SELECT key, id, used, replaced FROM edgememory.facts
+                        WHERE namespace = namespace_ AND user_id = user_id_ AND (text IS NULL OR replaced > id)
+                        ORDER BY greatest(id, replaced) DESC NULLS LAST, key DESC LIMIT 64
                     ) f
                 ),
                 'summaries', (

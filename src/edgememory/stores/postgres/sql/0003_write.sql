@@ -19,14 +19,14 @@ COMMENT ON FUNCTION edgememory.lock_user(text, text) IS
     'Not for callers: locks the user''s row, made if there was none, and returns it with its next version.';
 
 CREATE FUNCTION edgememory.set_fact(
-    namespace text, user_id text, key text, id uuid, text text, importance integer
+    namespace text, user_id text, key text, id uuid, text text, importance integer, language text
 ) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
-    INSERT INTO edgememory.facts AS held (namespace, user_id, key, id, text, importance)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO edgememory.facts AS held (namespace, user_id, key, id, text, importance, language)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT (namespace, user_id, key) DO UPDATE
-    SET id = excluded.id, text = excluded.text, importance = excluded.importance
+    SET id = excluded.id, text = excluded.text, importance = excluded.importance, language = excluded.language
     WHERE held.id IS NULL OR held.id < excluded.id;
 $$;
 
@@ -34,6 +34,8 @@ CREATE FUNCTION edgememory.make(namespace text, user_id text, id uuid, change js
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+    language_ CONSTANT text := coalesce(change ->> 'language', 'english');
 BEGIN
     IF id IS NULL OR id::text <> change ->> 'id' THEN
         RAISE 'id must be a UUID in its canonical form' USING ERRCODE = 'invalid_text_representation';
@@ -44,14 +46,15 @@ BEGIN
                 RAISE '"at" has no time zone' USING ERRCODE = 'invalid_datetime_format';
             END IF;
             INSERT INTO edgememory.messages
-                (namespace, user_id, id, session_id, role, text, at, interrupted, agent_id, metadata)
+                (namespace, user_id, id, session_id, role, text, at, interrupted, agent_id, language, metadata)
             VALUES ($1, $2, $3, change ->> 'session_id', change ->> 'role', change ->> 'text',
                 (change ->> 'at')::timestamptz, coalesce((change ->> 'interrupted')::boolean, false),
-                change ->> 'agent_id', CASE WHEN json_typeof(change -> 'metadata') <> 'null' THEN change -> 'metadata' END)
+                change ->> 'agent_id', language_,
+                CASE WHEN json_typeof(change -> 'metadata') <> 'null' THEN change -> 'metadata' END)
             ON CONFLICT DO NOTHING;
         WHEN 'summary_added' THEN
-            INSERT INTO edgememory.summaries (namespace, user_id, id, session_id, text)
-            VALUES ($1, $2, $3, change ->> 'session_id', change ->> 'text')
+            INSERT INTO edgememory.summaries (namespace, user_id, id, session_id, text, language)
+            VALUES ($1, $2, $3, change ->> 'session_id', change ->> 'text', language_)
             ON CONFLICT DO NOTHING;
         WHEN 'name_set' THEN
             -- The table's own check would not see a name that loses to a newer one.
@@ -70,12 +73,15 @@ BEGIN
                 RAISE 'a fact has no text' USING ERRCODE = 'not_null_violation';
             END IF;
             IF change ->> 'replaces' <> change ->> 'key' THEN
-                PERFORM edgememory.set_fact($1, $2, change ->> 'replaces', $3, NULL, 0);
+                INSERT INTO edgememory.facts AS held (namespace, user_id, key, replaced)
+                VALUES ($1, $2, change ->> 'replaces', $3)
+                ON CONFLICT (namespace, user_id, key) DO UPDATE
+                SET replaced = greatest(held.replaced, excluded.replaced);
             END IF;
             PERFORM edgememory.set_fact($1, $2, change ->> 'key', $3, change ->> 'text',
-                (change ->> 'importance')::integer);
+                (change ->> 'importance')::integer, language_);
         WHEN 'fact_forgotten' THEN
-            PERFORM edgememory.set_fact($1, $2, change ->> 'key', $3, NULL, 0);
+            PERFORM edgememory.set_fact($1, $2, change ->> 'key', $3, NULL, 0, language_);
         WHEN 'facts_used' THEN
             INSERT INTO edgememory.facts AS held (namespace, user_id, key, used)
             SELECT DISTINCT $1, $2, key, $3 FROM json_array_elements_text(change -> 'keys') AS key

@@ -16,7 +16,8 @@ BEGIN
     FROM (
         SELECT edited.namespace, edited.user_id,
             CASE WHEN TG_OP <> 'DELETE' THEN greatest(
-                (to_json(edited) ->> 'id')::uuid, (to_json(edited) ->> 'used')::uuid
+                (to_json(edited) ->> 'id')::uuid, (to_json(edited) ->> 'used')::uuid,
+                (to_json(edited) ->> 'replaced')::uuid
             ) END AS newest
         FROM edited
     ) rows
