@@ -17,12 +17,26 @@ from edgememory.deletion import delete_user
 from edgememory.errors import EdgeMemoryError, NotDurableError, StoreError
 from edgememory.freshness import Policy
 from edgememory.ids import next_id
-from edgememory.limits import LIMITS, check_seconds, check_text, check_user, check_version
+from edgememory.limits import (
+    LIMITS,
+    check_filters,
+    check_language,
+    check_limit,
+    check_query,
+    check_seconds,
+    check_text,
+    check_user,
+    check_version,
+)
 from edgememory.look import look
 from edgememory.models import Message, Page, Receipt, Snapshot
 from edgememory.outbox.delivery import Delivery, DeliveryPolicy
 from edgememory.outbox.writer import OutboxWriter
 from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
+from edgememory.recall.deep import candidates
+from edgememory.recall.language import Language
+from edgememory.recall.query import ALL, Filters, Match
+from edgememory.recall.rank import query_for, reranked
 from edgememory.runtime import OpenSessions, Runtime
 from edgememory.session import Session
 from edgememory.store import Outbox
@@ -52,16 +66,29 @@ class EdgeMemory:
         namespace: str = "default",
         policy: Policy | None = None,
         delivery: DeliveryPolicy | None = None,
+        language: Language = "english",
         close_timeout: float = 2.0,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*namespace* separates applications in one database. Clocks are parameters so that tests can own them."""
+        """Clocks are parameters so that tests can own them.
+
+        Args:
+            parts: the stores, or what makes them.
+            namespace: separates applications in one database.
+            policy: how old an answer may be.
+            delivery: how the outbox is delivered.
+            language: in whose words memory is found, unless a session says otherwise.
+            close_timeout: seconds that closing may take to make durable and deliver what waits.
+            now: the wall clock, in seconds since 1970.
+            monotonic: a clock that is never set.
+        """
         self.counters = Counters()
         self._parts = parts
         self._namespace = check_text("namespace", namespace, LIMITS.namespace)
         self._policy = policy or Policy()
         self._delivery_policy = delivery or DeliveryPolicy()
+        self._language: Language = check_language(language)
         self._close_timeout = close_timeout
         self._now = now
         self._monotonic = monotonic
@@ -113,6 +140,7 @@ class EdgeMemory:
         session_id: str | None = None,
         agent_id: str | None = None,
         at_least: int = 0,
+        language: Language | None = None,
         timeout: float = 0.5,
         leave_timeout: float = 2.0,
     ) -> Session:
@@ -123,6 +151,7 @@ class EdgeMemory:
             session_id: of the framework, if it has one; else made here.
             agent_id: kept with each message.
             at_least: a version, from `Session.committed`, that the session must show if it can be had at all.
+            language: what is spoken, where it is not what the memory's language is.
             timeout: seconds that opening may take in all; what arrives later is merged in.
             leave_timeout: seconds that leaving may wait for the outbox and the caches.
 
@@ -135,6 +164,7 @@ class EdgeMemory:
             session_id=next_id() if session_id is None else check_text("session_id", session_id, LIMITS.session_id),
             agent_id=None if agent_id is None else check_text("agent_id", agent_id, LIMITS.agent_id),
             at_least=check_version("at_least", at_least),
+            language=self._language if language is None else check_language(language),
             open_timeout=check_seconds("timeout", timeout),
             leave_timeout=check_seconds("leave_timeout", leave_timeout),
         )
@@ -167,6 +197,42 @@ class EdgeMemory:
         user, origin = check_user(self._namespace, user_id), self._opened().tiered.origin
         with store_timeout(HISTORY_TIMEOUT, store=origin.name, operation="get_messages"):
             return await origin.store.get_messages(user, session_id=session_id, cursor=cursor, limit=limit)
+
+    async def search(
+        self,
+        user_id: str,
+        query: str,
+        *,
+        limit: int = 10,
+        filters: Filters = ALL,
+        language: Language | None = None,
+        timeout: float = HISTORY_TIMEOUT,
+    ) -> list[Match]:
+        """Return what of the whole history fits *query* best, best first: from the replica or the origin, never cached.
+
+        One round trip. A *query* of none but words that mean nothing by themselves finds nothing.
+
+        Args:
+            user_id: whose history.
+            query: what is to be found, in the user's words. Of a long one the first 64 different words count.
+            limit: how many matches at most; 1 to 1000.
+            filters: what may be found.
+            language: of the query.
+            timeout: seconds.
+
+        Raises:
+            InvalidInputError: the query is no text that a message could hold, a filter none that can be compared with.
+            StoreError: neither answers.
+        """
+        user, runtime = check_user(self._namespace, user_id), self._opened()
+        text, limit = check_query(query), check_limit(limit)
+        asked = query_for(
+            text, self._language if language is None else check_language(language), check_filters(filters)
+        )
+        if not asked.terms:
+            return []
+        found = await candidates(runtime.tiered, user, asked, limit=limit, timeout=check_seconds("timeout", timeout))
+        return reranked(found, asked, text, limit=limit)
 
     async def delete_user(self, user_id: str) -> Receipt:
         """Erase a user at the origin, then in this region's stores; the receipt names what was not cleared.

@@ -7,9 +7,12 @@ from typing import get_args
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edgememory.errors import InvalidInputError
 from edgememory.models import Preference, Role, Scalar, UserKey
+from edgememory.recall.language import Language
+from edgememory.recall.query import Filters, Kind
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -41,6 +44,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 LIMITS = Limits()
 IMPORTANCE = range(11)
 INTEGER = range(-(2**63), 2**63)
+COUNT = range(1, 1001)
 
 
 def check_text(name: str, value: str, limit: int) -> str:
@@ -57,6 +61,45 @@ def check_text(name: str, value: str, limit: int) -> str:
         raise InvalidInputError(f"{name} holds a lone surrogate, which is not valid Unicode text") from error
     if size > limit:
         raise InvalidInputError(f"{name} is {size} bytes long; the limit is {limit} bytes of UTF-8")
+    return value
+
+
+def check_query(text: str) -> str:
+    """Return *text* if it is text, of any length that a message may have, for it may be one; or none at all."""
+    return check_text("query", text, LIMITS.message) if text else ""
+
+
+def check_filters(filters: Filters) -> Filters:
+    """Return *filters*, with times in UTC, if every backend can compare with them."""
+    for name in ("session_id", "except_session_id", "agent_id"):
+        value: str | None = getattr(filters, name)
+        if value is not None:
+            check_text(f"filters.{name}", value, LIMITS.session_id)
+    if filters.role is not None:
+        check_role(filters.role)
+    if wrong := set(filters.kinds) - set(get_args(Kind)):
+        raise InvalidInputError(
+            f"filters.kinds may hold {', '.join(get_args(Kind))}, not {', '.join(map(repr, wrong))}"
+        )
+    return replace(
+        filters,
+        after=None if filters.after is None else check_time("filters.after", filters.after),
+        before=None if filters.before is None else check_time("filters.before", filters.before),
+        metadata=check_metadata(filters.metadata),
+    )
+
+
+def check_limit(value: int) -> int:
+    """Return *value* if as many can be asked for at once."""
+    if type(value) is not int or value not in COUNT:
+        raise InvalidInputError(f"limit must be a whole number from 1 to {COUNT[-1]}, not {value!r}")
+    return value
+
+
+def check_language(value: Language) -> Language:
+    """Return *value* if it is one whose words can be stemmed, or `simple`."""
+    if value not in get_args(Language):
+        raise InvalidInputError(f"language must be one of {', '.join(get_args(Language))}, not {value!r}")
     return value
 
 

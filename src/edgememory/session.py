@@ -21,16 +21,22 @@ from edgememory.keys import fact_key
 from edgememory.limits import (
     LIMITS,
     check_bool,
+    check_filters,
     check_importance,
+    check_limit,
     check_metadata,
     check_new_preference,
+    check_query,
     check_role,
     check_scalar,
+    check_seconds,
     check_text,
     check_time,
     check_tokens,
 )
 from edgememory.models import Role, Scalar, Snapshot, UserKey
+from edgememory.recall.language import Language
+from edgememory.recall.query import ALL, Filters, Match
 from edgememory.runtime import Runtime
 from edgememory.stay import Stay
 from edgememory.walk import Read
@@ -52,6 +58,7 @@ class Session:
         session_id: str,
         agent_id: str | None,
         at_least: int,
+        language: Language,
         open_timeout: float,
         leave_timeout: float,
     ) -> None:
@@ -60,6 +67,7 @@ class Session:
         self._user = user
         self._agent_id = agent_id
         self._at_least = at_least
+        self._language: Language = language
         self._open_timeout = open_timeout
         self._leave_timeout = leave_timeout
         self._opened: Stay | None = None
@@ -112,6 +120,33 @@ class Session:
             session_id=self.session_id,
         )
 
+    async def recall(
+        self, query: str, *, limit: int = 5, filters: Filters = ALL, deep: bool = False, timeout: float = 0.15
+    ) -> list[Match]:
+        """Return what this session knows of that fits *query* best, best first, without any I/O.
+
+        That is the snapshot, what was said in this call, and what deep searches have brought. It never raises for an
+        outage. The first time it reads all of that, some milliseconds; later only what is new, within one.
+
+        Args:
+            query: what is to be found: the caller's last words, say. Of a long one the first 64 different words count.
+            limit: how many matches at most; 1 to 1000.
+            filters: what may be found. `except_session_id=session.session_id` leaves out what the model has before it.
+            deep: also search the whole history, for at most *timeout* seconds. What arrives later is there next time.
+            timeout: seconds, of a deep search.
+
+        Raises:
+            InvalidInputError: the query is no text that a message could hold, a filter none that can be compared with.
+        """
+        text, limit, filters = check_query(query), check_limit(limit), check_filters(filters)
+        timeout = check_seconds("timeout", timeout)
+        if self._stay.ignores():
+            return []
+        recollection = self._stay.recollection
+        if deep:
+            return await recollection.find_deep(text, limit=limit, filters=filters, timeout=timeout)
+        return recollection.find(text, limit=limit, filters=filters)
+
     # Changing
 
     def add_message(
@@ -133,16 +168,17 @@ class Session:
             at=check_time("at", at or datetime.now(UTC)),
             interrupted=check_bool("interrupted", interrupted),
             agent_id=self._agent_id,
+            language=self._language,
             metadata=check_metadata(metadata),
         )
 
     def remember(self, text: str, *, importance: int = 5, replaces: str | None = None) -> None:
-        """Keep a fact (1 KiB at most). Saying it again is no second fact; *replaces* is the text of one to forget.
+        """Keep a fact (1 KiB at most). Saying it again is no second fact; *replaces* is the text of one that is over.
 
         Args:
             text: the fact, in words that will make sense in a later call.
             importance: 0 to 10: which facts stay in the snapshot when there are too many.
-            replaces: a fact that no longer holds.
+            replaces: a fact that no longer holds: it leaves the snapshot, and stays in the history.
         """
         text = check_text("text", text, LIMITS.fact)
         replaced = None if replaces is None else fact_key(check_text("replaces", replaces, LIMITS.fact))
@@ -152,6 +188,7 @@ class Session:
             text=text,
             importance=check_importance(importance),
             replaces=replaced,
+            language=self._language,
         )
 
     def forget(self, text: str) -> None:
@@ -171,7 +208,7 @@ class Session:
 
     def add_summary(self, text: str) -> None:
         """Keep what this conversation was about (8 KiB at most)."""
-        self._make(SummaryAdded, text=check_text("text", text, LIMITS.summary))
+        self._make(SummaryAdded, text=check_text("text", text, LIMITS.summary), language=self._language)
 
     def _make(self, kind: Callable[..., Change], **fields: object) -> None:
         stay = self._stay
@@ -193,7 +230,7 @@ class Session:
     async def __aenter__(self) -> Self:
         if self._opened is not None:
             raise EdgeMemoryError("a session is entered once: make another with `memory.session(...)`")
-        stay = Stay(self._find_runtime(), self._user)
+        stay = Stay(self._find_runtime(), self._user, session_id=self.session_id, language=self._language)
         self._opened = stay
         await stay.open(at_least=self._at_least, timeout=self._open_timeout)
         return self

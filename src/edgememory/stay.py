@@ -4,12 +4,15 @@ import logging
 
 import anyio
 
-from edgememory.changes import Change
+from edgememory.changes import Change, FactsUsed
 from edgememory.errors import EdgeMemoryError, NotCommittedError, StoreError
+from edgememory.ids import next_id
 from edgememory.look import look
 from edgememory.models import Entry, UserKey
 from edgememory.outbox.delivery import Settled
 from edgememory.outbox.writer import Appended
+from edgememory.recall.language import Language
+from edgememory.recall.recollection import Recollection
 from edgememory.runtime import Runtime
 from edgememory.view import View
 from edgememory.walk import NOTHING, Read
@@ -23,11 +26,13 @@ ADOPTION_POLL = 0.25
 class Stay:
     """One session's time with a `Runtime`, from opening to leaving; what it sees is its `View`."""
 
-    def __init__(self, runtime: Runtime, user: UserKey) -> None:
+    def __init__(self, runtime: Runtime, user: UserKey, *, session_id: str, language: Language) -> None:
         self.view = View(started=round(runtime.now(), 6))
+        self.recollection = Recollection(runtime, user, self.view, language)
         self.read: Read = NOTHING
         self._runtime = runtime
         self._user = user
+        self._session_id = session_id
         self._at_least = 0
         self._lost: set[str] = set()
         self._overflowed = False
@@ -75,6 +80,7 @@ class Stay:
 
     async def leave(self, *, timeout: float) -> None:
         """Wait until others can see the changes: in the outbox, and in the region's caches. Never for the origin."""
+        self._conclude()
         try:
             if self.view.own:
                 await self._leave_uncancelled(timeout)
@@ -83,6 +89,19 @@ class Stay:
         if not self.durable:
             fate = "some were lost" if self._overflowed else "they are still being tried"
             _log.error("a session was left before all its changes were durable; %s", fate)
+
+    def _conclude(self) -> None:
+        """Make the changes that concern the whole session: which facts were of use."""
+        if self.recollection.used and not self.view.ended:
+            self.make(
+                FactsUsed(
+                    id=next_id(self.view.last_id),
+                    session_id=self._session_id,
+                    session_started=self.view.started,
+                    base=self.view.base,
+                    keys=tuple(self.recollection.used),
+                )
+            )
 
     async def _leave_uncancelled(self, timeout: float) -> None:
         """Leave in a task that nobody cancels: asyncio's own cancellation goes through every shield."""

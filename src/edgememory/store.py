@@ -6,6 +6,7 @@ from typing import Protocol
 from edgememory.changes import Change
 from edgememory.errors import StoreError
 from edgememory.models import Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
+from edgememory.recall.query import Candidates, Query
 
 
 class MemoryStore(Protocol):
@@ -41,15 +42,26 @@ class CacheStore(MemoryStore, Protocol):
     async def put(self, user: UserKey, entry: Entry, *, keep: float) -> bool: ...
 
 
-class ReplicaStore(MemoryStore, Protocol):
-    """Read-only copies of the origin, elsewhere. `get` asks the one that answers soonest."""
+class SearchStore(Protocol):
+    """Somewhere the whole history can be searched."""
+
+    async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
+        """Return what promises most, at least *limit* where there are as many, to be ranked by `recall.rank`.
+
+        Each message comes with the one before and the one after it in its conversation.
+        """
+        ...
+
+
+class ReplicaStore(MemoryStore, SearchStore, Protocol):
+    """Read-only copies of the origin, elsewhere. `get` and `search` ask the one that answers soonest."""
 
     async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
         """Return what each copy shows, by its name: a deletion is done where all show it."""
         ...
 
 
-class OriginStore(MemoryStore, Protocol):
+class OriginStore(MemoryStore, SearchStore, Protocol):
     """The store that orders all writes. `get` always answers: an absent user is an entry too."""
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry: ...

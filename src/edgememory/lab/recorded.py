@@ -11,6 +11,7 @@ from edgememory.changes import Change
 from edgememory.errors import StoreError
 from edgememory.lab.report import Service
 from edgememory.models import Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
+from edgememory.recall.query import Candidates, Query
 from edgememory.store import CacheStore, OriginStore, Outbox, ReplicaStore
 
 _T = TypeVar("_T")
@@ -80,6 +81,9 @@ class RecordedReplica:
     async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
         return await self.store.get_each(user)
 
+    async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
+        return await self.record.note("replica", "search", user, self.store.search(user, query, limit=limit))
+
     async def warm(self) -> None:
         await self.store.warm()
 
@@ -108,6 +112,9 @@ class RecordedOrigin:
     ) -> Page[Message]:
         history = self.store.get_messages(user, session_id=session_id, cursor=cursor, limit=limit)
         return await self.record.note("geneva", "get_messages", user, history)
+
+    async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
+        return await self.record.note("geneva", "search", user, self.store.search(user, query, limit=limit))
 
     async def warm(self) -> None:
         await self.store.warm()

@@ -30,6 +30,10 @@ from edgememory.limits import (
     check_time,
 )
 from edgememory.models import Committed, Entry, Message, Page, Refused, Snapshot, UserKey
+from edgememory.recall.items import items_of, suits
+from edgememory.recall.lexical import Index
+from edgememory.recall.query import Candidates, Query
+from edgememory.recall.words import term
 from edgememory.store import OriginStore
 from edgememory.stores.paging import check_page, is_id, page
 
@@ -77,6 +81,22 @@ class InMemoryOrigin:
             if (session_id is None or message.session_id == session_id) and (cursor is None or message.id < cursor)
         ]
         return page([_copy(message) for message in wanted[: limit + 1]], limit)
+
+    async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
+        """Return everything that may be found: ranking is quick, and nothing has to travel."""
+        state, index = self.state(user), Index(query.language)
+        metadata = {message.id: message.metadata for message in state.messages}
+        items = [item for item in items_of(state) if suits(item, query.filters, metadata.get(item.id))]
+        for item in items:
+            index.add(item.id, item.text)
+        terms = [{term(form, query.language) for form in forms} for forms in query.terms]
+        sizes = [len(item.text.encode()) for item in items]
+        return Candidates(
+            items=tuple(items),
+            texts=len(items),
+            octets=sum(sizes) / len(sizes) if sizes else 0.0,
+            frequencies=tuple(index.frequency(forms) for forms in terms),
+        )
 
     async def warm(self) -> None:
         """There is no connection to open."""

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from edgememory.errors import InvalidInputError
-from edgememory.limits import LIMITS, check_text
+from edgememory.limits import LIMITS, check_limit, check_text
 from edgememory.models import Message, Page
-
-_LIMIT = range(1, 1001)
 
 
 def check_page(session_id: str | None, cursor: str | None, limit: int) -> None:
@@ -16,8 +14,7 @@ def check_page(session_id: str | None, cursor: str | None, limit: int) -> None:
         check_text("session_id", session_id, LIMITS.session_id)
     if cursor is not None and not is_id(cursor):
         raise InvalidInputError("cursor must be one that an earlier page returned")
-    if type(limit) is not int or limit not in _LIMIT:
-        raise InvalidInputError(f"limit must be a whole number from 1 to {_LIMIT[-1]}, not {limit!r}")
+    check_limit(limit)
 
 
 def page(found: Sequence[Message], limit: int) -> Page[Message]:

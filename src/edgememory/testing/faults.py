@@ -10,6 +10,7 @@ import anyio
 from edgememory.changes import Change
 from edgememory.errors import StoreBlockedError, StoreError, StoreUnavailableError
 from edgememory.models import Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
+from edgememory.recall.query import Candidates, Query
 from edgememory.store import CacheStore, OriginStore, Outbox, ReplicaStore
 
 T = TypeVar("T")
@@ -84,6 +85,9 @@ class DistantReplica:
     async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
         return await self._way.carry("get_each", lambda: self._store.get_each(user))
 
+    async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
+        return await self._way.carry("search", lambda: self._store.search(user, query, limit=limit))
+
     async def warm(self) -> None:
         await self._way.carry("warm", self._store.warm)
 
@@ -141,6 +145,9 @@ class DistantOrigin:
             "get_messages",
             lambda: self._store.get_messages(user, session_id=session_id, cursor=cursor, limit=limit),
         )
+
+    async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
+        return await self._way.carry("search", lambda: self._store.search(user, query, limit=limit))
 
     async def warm(self) -> None:
         await self._way.carry("warm", self._store.warm)

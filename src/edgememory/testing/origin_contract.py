@@ -19,12 +19,13 @@ from edgememory.store import OriginStore
 from edgememory.testing.history_contract import HistoryContract
 from edgememory.testing.read_contract import ReadContract, everything
 from edgememory.testing.refused import REFUSED
+from edgememory.testing.search_contract import SearchContract
 from edgememory.testing.talk import Talk
 
 _talk = Talk()
 
 
-class OriginContract(HistoryContract, ReadContract):
+class OriginContract(HistoryContract, SearchContract, ReadContract):
     """Subclass it, with a fixture `store` and the hooks. Tests make their own users: databases may be shared."""
 
     @abstractmethod

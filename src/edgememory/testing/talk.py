@@ -15,6 +15,7 @@ from edgememory.changes import (
 from edgememory.ids import next_id
 from edgememory.keys import fact_key
 from edgememory.models import Role, Scalar
+from edgememory.recall.language import Language
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -38,6 +39,7 @@ class Talk:
         at: datetime = AT,
         interrupted: bool = False,
         agent_id: str | None = None,
+        language: Language = "english",
         metadata: Mapping[str, Scalar] | None = None,
         id: str | None = None,
     ) -> MessageAdded:
@@ -51,6 +53,7 @@ class Talk:
             at=at,
             interrupted=interrupted,
             agent_id=agent_id,
+            language=language,
             metadata=None if metadata is None else dict(metadata),
         )
 

@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from edgememory.changes import Change
 from edgememory.models import Committed, Entry, Message, Page, Refused, UserKey
+from edgememory.recall.query import Candidates, Query
 from edgememory.store import OriginStore
 from edgememory.stores.paging import check_page, page
 from edgememory.stores.postgres.connections import Connections
-from edgememory.stores.postgres.documents import GET, entry_of
+from edgememory.stores.postgres.documents import GET, SEARCH, candidates_of, entry_of, query_document
 from edgememory.stores.postgres.errors import postgres_errors
 from edgememory.stores.postgres.line import open_line
 
@@ -79,6 +80,9 @@ class PostgresPrimary:
         # One more than asked for tells whether there is a next page.
         raw = await self._run("get_messages", _GET_MESSAGES, user, session_id, cursor, limit + 1)
         return page(_HISTORY.decode(raw), limit)
+
+    async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
+        return candidates_of(await self._run("search", SEARCH, user, query_document(query, limit)))
 
     async def warm(self) -> None:
         """Open one connection ahead, unless there is one. A pool passed in is its owner's to warm."""

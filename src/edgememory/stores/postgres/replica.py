@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from edgememory.errors import ConfigError, CorruptEntryError, StoreBlockedError, StoreError, StoreUnavailableError
 from edgememory.models import Entry, UserKey
+from edgememory.recall.query import Candidates, Query
 from edgememory.store import ReplicaStore
 from edgememory.stores.postgres.connections import Connections
-from edgememory.stores.postgres.documents import entry_of
+from edgememory.stores.postgres.documents import candidates_of, entry_of, query_document
 from edgememory.stores.postgres.errors import postgres_errors
 from edgememory.stores.postgres.line import open_line
 from edgememory.stores.postgres.nearest import Copy, choose, in_turn
@@ -22,6 +23,7 @@ _log = logging.getLogger("edgememory")
 
 # One that was promoted is no copy any more: it would call its content true as of now, for ever.
 _GET = "SELECT CASE WHEN pg_is_in_recovery() THEN edgememory.get($1, $2)::text END"
+_SEARCH = "SELECT CASE WHEN pg_is_in_recovery() THEN edgememory.search($1, $2, $3::json)::text END"
 _PROMOTED = (
     "it is no replica: it follows nobody. If it was promoted by mistake, make it a replica again; if it is the new"
     " primary, put it into [origin] and take it out of [replica]"
@@ -78,20 +80,16 @@ class PostgresReplica:
         self._closed = False
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry:
-        self._measure_in_time()
-        errors: list[StoreError] = []
-        for copy in in_turn(self._copies, self._chosen, self._monotonic()):
-            try:
-                return await self._ask(copy, user)
-            except StoreError as error:
-                errors.append(error)
-        raise _all_failed(errors, "get")
+        return entry_of(await self._ask_in_turn("get", _GET, user))
+
+    async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
+        return candidates_of(await self._ask_in_turn("search", _SEARCH, user, query_document(query, limit)))
 
     async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
         async def one(copy: Copy) -> Entry | StoreError:
             try:
                 async with asyncio.timeout(_EACH_TIMEOUT):
-                    return await self._ask(copy, user)
+                    return entry_of(await self._ask(copy, "get", _GET, user))
             except StoreError as error:
                 return error
             except CorruptEntryError as error:
@@ -122,13 +120,23 @@ class PostgresReplica:
         for connections in self._connections.values():
             await connections.aclose()
 
-    async def _ask(self, copy: Copy, user: UserKey) -> Entry:
+    async def _ask_in_turn(self, operation: str, statement: str, user: UserKey, *arguments: object) -> str:
+        self._measure_in_time()
+        errors: list[StoreError] = []
+        for copy in in_turn(self._copies, self._chosen, self._monotonic()):
+            try:
+                return await self._ask(copy, operation, statement, user, *arguments)
+            except StoreError as error:
+                errors.append(error)
+        raise _all_failed(errors, operation)
+
+    async def _ask(self, copy: Copy, operation: str, statement: str, user: UserKey, *arguments: object) -> str:
         store, asked = f"replica {copy.name}", self._monotonic()
         try:
-            with postgres_errors("get", store=store):
-                raw = await self._connections[copy.name].fetchval(_GET, user.namespace, user.user_id)
+            with postgres_errors(operation, store=store):
+                raw = await self._connections[copy.name].fetchval(statement, user.namespace, user.user_id, *arguments)
             if not isinstance(raw, str):
-                raise StoreBlockedError(_PROMOTED, store=store, operation="get")
+                raise StoreBlockedError(_PROMOTED, store=store, operation=operation)
         except StoreError:
             copy.failed(self._monotonic())
             raise
@@ -138,7 +146,7 @@ class PostgresReplica:
                 copy.failed(self._monotonic())
             raise
         copy.answered()
-        return entry_of(raw)
+        return raw
 
     async def _connect(self, copy: Copy) -> None:
         try:

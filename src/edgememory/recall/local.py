@@ -1,0 +1,109 @@
+"""What a session can find without asking anybody: its snapshot, what it has said, what deep searches have brought."""
+
+from collections.abc import Container, Iterable, Mapping
+
+from edgememory.changes import Change, MessageAdded
+from edgememory.models import Message, Snapshot
+from edgememory.recall.items import items_of, message_item, suits
+from edgememory.recall.language import Language
+from edgememory.recall.lexical import Index
+from edgememory.recall.query import ALL, Candidates, Filters, Item, Match
+from edgememory.recall.rank import asked, lent, matches, weights_of
+
+
+class LocalRecall:
+    """An index that follows its session. No I/O. The first search reads all of the snapshot, later ones what is new.
+
+    Messages stay, although a snapshot shows only the last ten: a long call must not push out what earlier ones said.
+    """
+
+    def __init__(self, language: Language) -> None:
+        self._language: Language = language
+        self._index = Index(language)
+        self._items: dict[str, Item] = {}
+        self._brought: dict[str, Item] = {}
+        self._said: set[str] = set()
+        self._previous: dict[str, str] = {}
+        self._following: dict[str, str] = {}
+        self._last: dict[str, str] = {}
+        self._seen: Snapshot | None = None
+
+    def bring(self, candidates: Candidates) -> None:
+        """Keep what a deep search has found, for this answer and those after it."""
+        for item in candidates.items:
+            self._brought.setdefault(item.id, item)
+            self._add(item)
+
+    def search(
+        self,
+        text: str,
+        snapshot: Snapshot,
+        changes: Mapping[str, Change],
+        *,
+        limit: int,
+        filters: Filters = ALL,
+        found: Candidates | None = None,
+    ) -> list[Match]:
+        """Return the best matches for *text*. *changes* are those that the snapshot shows, perhaps only in part.
+
+        *found* is what a deep search of the same text has found: it knows how rare each word is among all texts.
+        """
+        self._follow(snapshot, changes)
+        wanted = asked(text, self._language)
+        weights = self._index.weights(wanted) if found is None else weights_of(found, wanted)
+        scores = self._index.scores(weights, mean_length=self._index.mean_length)
+        total = lent(scores, self._previous, self._following)
+        suitable = {id: self._items[id] for id in total if suits(self._items[id], filters)}
+        return matches(suitable, total, self._index, wanted, limit)
+
+    def key_of(self, match: Match) -> str | None:
+        """Return the key of a fact that was found."""
+        return self._items[match.id].key
+
+    def _follow(self, snapshot: Snapshot, changes: Mapping[str, Change]) -> None:
+        if snapshot is self._seen:
+            return
+        shown = {fact.id for fact in snapshot.facts} | {summary.id for summary in snapshot.summaries}
+        self._drop(id for id, item in self._items.items() if self._is_gone(item, shown, changes))
+        for change in changes.values():
+            if isinstance(change, MessageAdded) and change.id not in self._items:
+                self._said.add(change.id)
+                self._add(message_item(_as_said(change), self._last.get(change.session_id)))
+        for item in items_of(snapshot, known=self._items):
+            self._add(item)
+        self._seen = snapshot
+
+    def _is_gone(self, item: Item, shown: Container[str], changes: Container[str]) -> bool:
+        """Say whether a fact was forgotten, or a message refused."""
+        if item.kind == "message":
+            return item.id in self._said and item.id not in changes
+        return item.id not in shown and item.id not in self._brought
+
+    def _add(self, item: Item) -> None:
+        if item.id in self._items:
+            return
+        self._items[item.id] = item
+        self._index.add(item.id, item.text)
+        if item.previous is not None:
+            self._previous[item.id] = item.previous
+            self._following[item.previous] = item.id
+        if item.session_id is not None and item.kind == "message":
+            self._last[item.session_id] = max(item.id, self._last.get(item.session_id, ""))
+
+    def _drop(self, ids: Iterable[str]) -> None:
+        gone = tuple(ids)
+        for id in gone:
+            del self._items[id]
+        if gone:
+            self._index.discard(gone)
+
+
+def _as_said(change: MessageAdded) -> Message:
+    return Message(
+        id=change.id,
+        session_id=change.session_id,
+        role=change.role,
+        text=change.text,
+        at=change.at,
+        agent_id=change.agent_id,
+    )

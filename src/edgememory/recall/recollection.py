@@ -1,0 +1,67 @@
+"""What a session remembers when it is asked."""
+
+import logging
+
+import anyio
+
+from edgememory.errors import StoreError
+from edgememory.models import UserKey
+from edgememory.recall.deep import candidates
+from edgememory.recall.language import Language
+from edgememory.recall.local import LocalRecall
+from edgememory.recall.query import Candidates, Filters, Match
+from edgememory.recall.rank import query_for
+from edgememory.runtime import Runtime
+from edgememory.view import View
+
+_log = logging.getLogger("edgememory")
+
+DEEP_TIMEOUT = 5.0
+"""Seconds after which a deep search is given up, long after whoever asked has gone on without it."""
+
+
+class Recollection:
+    """One session's: its index, and which facts were of use."""
+
+    def __init__(self, runtime: Runtime, user: UserKey, view: View, language: Language) -> None:
+        self.used: dict[str, None] = {}
+        """The keys of the facts that were found, in the order of their first finding."""
+        self._runtime = runtime
+        self._user = user
+        self._view = view
+        self._language: Language = language
+        self._local = LocalRecall(language)
+
+    def find(self, text: str, *, limit: int, filters: Filters, found: Candidates | None = None) -> list[Match]:
+        """Find what the session knows of. *found* is what a deep search for *text* has brought."""
+        view = self._view
+        if view.ended:
+            return []
+        changes = {**view.waiting, **view.own}
+        matches = self._local.search(text, view.snapshot, changes, limit=limit, filters=filters, found=found)
+        self.used |= {key: None for match in matches if (key := self._local.key_of(match)) is not None}
+        return matches
+
+    async def find_deep(self, text: str, *, limit: int, filters: Filters, timeout: float) -> list[Match]:
+        """Ask for the whole history too. What it says counts from when it arrives, be that after *timeout*."""
+        query = query_for(text, self._language, filters)
+        found: list[Candidates] = []
+        arrived = anyio.Event()
+
+        async def search() -> None:
+            try:
+                found.append(
+                    await candidates(self._runtime.tiered, self._user, query, limit=limit, timeout=DEEP_TIMEOUT)
+                )
+                if not self._view.ended:
+                    self._local.bring(found[0])
+            except StoreError as error:
+                _log.info("recalled without the whole history: %s", error)
+            finally:
+                arrived.set()
+
+        if query.terms and not self._view.ended:
+            self._runtime.background.start(search)
+            with anyio.move_on_after(timeout):
+                await arrived.wait()
+        return self.find(text, limit=limit, filters=filters, found=found[0] if found else None)

@@ -1,0 +1,205 @@
+-- Finding texts by their words. Which of those found are best is decided by the caller (edgememory.recall), who needs
+-- for it what stands beside them in the conversation, and how often each word occurs in all that the user has said.
+
+CREATE FUNCTION edgememory.lexemes(language text, text text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    -- More of a text than this is not searched: a tsvector has its limits, and nobody says that much at once.
+    plain text := lower(left(text, 65536));
+    unspaced text[] := '{}';
+    configuration CONSTANT regconfig := CASE
+        WHEN language IN ('danish', 'dutch', 'english', 'finnish', 'french', 'german', 'hungarian', 'italian', 'norwegian',
+            'portuguese', 'romanian', 'russian', 'spanish', 'swedish', 'turkish') THEN language
+        ELSE 'simple'
+    END::regconfig;
+BEGIN
+    IF octet_length(plain) > length(plain) THEN
+        plain := lower(normalize(plain, NFKC));
+    END IF;
+    -- Japanese and Chinese: each pair of neighbours of one script, and each Chinese character. See recall/words.py.
+    IF octet_length(plain) > length(plain) AND plain ~ '[\u3005\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]' THEN
+        unspaced := ARRAY(
+            SELECT substr(run[1], start, 2)
+            FROM regexp_matches(plain, '[\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]{2,}|[\u3041-\u309f]{2,}'
+                '|[\u30a1-\u30ff\u31f0-\u31ff]{2,}', 'g') run, generate_series(1, length(run[1]) - 1) start
+            UNION
+            SELECT single[1] FROM regexp_matches(plain, '[\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]', 'g') single
+        );
+        plain := regexp_replace(plain,
+            '[\u3005\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+', ' ', 'g');
+    END IF;
+    -- Without what Postgres would glue together: "and/or" is a path to it, and an address one word.
+    plain := translate(plain, $x$./-'’@_:&<>=%~+$x$, repeat(' ', 15));
+    RETURN tsvector_to_array(to_tsvector(configuration, plain)) || unspaced;
+END $$;
+COMMENT ON FUNCTION edgememory.lexemes(text, text) IS
+    'The stems of a text''s words, without stop words. "language" is a text search configuration of Postgres, or ''simple''.';
+
+CREATE FUNCTION edgememory.words(namespace text, user_id text, language text, text text) RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    seed CONSTANT bigint := hashtextextended(namespace || E'\x01' || user_id, 0);
+BEGIN
+    RETURN ARRAY(SELECT hashtextextended(lexeme, seed) FROM unnest(edgememory.lexemes(language, text)) AS lexeme);
+END $$;
+COMMENT ON FUNCTION edgememory.words(text, text, text, text) IS
+    'What a text is found by: its lexemes, each hashed together with its user. So one look into an index finds what one '
+    'user has said with a word, however much the others have.';
+
+-- Expressions, so that no row gets longer by them.
+CREATE INDEX messages_words ON edgememory.messages
+    USING gin (edgememory.words(namespace, user_id, language, text));
+CREATE INDEX summaries_words ON edgememory.summaries
+    USING gin (edgememory.words(namespace, user_id, language, text));
+CREATE INDEX facts_words ON edgememory.facts
+    USING gin (edgememory.words(namespace, user_id, language, text)) WHERE text IS NOT NULL;
+
+CREATE FUNCTION edgememory.id_time(id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN CASE
+    WHEN substr(id::text, 15, 1) = '7' THEN to_timestamp(('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 1000.0)
+END;
+COMMENT ON FUNCTION edgememory.id_time(uuid) IS 'When a UUIDv7 was made; null for any other.';
+
+CREATE FUNCTION edgememory.search(namespace text, user_id text, query json) RETURNS json
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    namespace_ CONSTANT text := $1;
+    user_id_ CONSTANT text := $2;
+    language_ CONSTANT text := coalesce(query ->> 'language', 'english');
+    most CONSTANT integer := coalesce((query ->> 'most')::integer, 50);
+    kinds CONSTANT text[] := ARRAY(SELECT json_array_elements_text(
+        coalesce(query #> '{filters,kinds}', '["fact", "summary", "message"]')));
+    session_ CONSTANT text := query #>> '{filters,session_id}';
+    except_session_ CONSTANT text := query #>> '{filters,except_session_id}';
+    agent_ CONSTANT text := query #>> '{filters,agent_id}';
+    role_ CONSTANT text := query #>> '{filters,role}';
+    after_ CONSTANT timestamptz := coalesce(query #>> '{filters,after}', '-infinity');
+    before_ CONSTANT timestamptz := coalesce(query #>> '{filters,before}', 'infinity');
+    metadata_ CONSTANT jsonb := query #> '{filters,metadata}';
+    former_ CONSTANT boolean := coalesce((query #>> '{filters,former}')::boolean, false);
+    is_said CONSTANT boolean := role_ IS NULL AND agent_ IS NULL AND metadata_ IS NULL;
+BEGIN
+    RETURN (
+        WITH wanted AS MATERIALIZED (
+            SELECT DISTINCT term.n, word
+            FROM json_array_elements(query -> 'terms') WITH ORDINALITY AS term(forms, n)
+            CROSS JOIN json_array_elements_text(term.forms) AS form
+            CROSS JOIN unnest(edgememory.words(namespace_, user_id_, language_, form)) AS word
+        ),
+        -- What may be found. That it is this user's stands where these are used: beside the words, which are the user's
+        -- own, it would only send the planner to a second index.
+        message AS NOT MATERIALIZED (
+            SELECT m.*, edgememory.words(m.namespace, m.user_id, m.language, m.text) AS words
+            FROM edgememory.messages m
+            WHERE 'message' = ANY (kinds)
+                AND m.at >= after_ AND m.at < before_
+                AND (session_ IS NULL OR m.session_id = session_)
+                AND (except_session_ IS NULL OR m.session_id <> except_session_)
+                AND (agent_ IS NULL OR m.agent_id = agent_)
+                AND (role_ IS NULL OR m.role = role_)
+                AND (metadata_ IS NULL OR m.metadata::jsonb @> metadata_)
+        ),
+        summary AS NOT MATERIALIZED (
+            SELECT s.*, edgememory.words(s.namespace, s.user_id, s.language, s.text) AS words
+            FROM edgememory.summaries s
+            WHERE 'summary' = ANY (kinds) AND is_said
+                AND coalesce(edgememory.id_time(s.id), '-infinity') >= after_
+                AND coalesce(edgememory.id_time(s.id), '-infinity') < before_
+                AND (session_ IS NULL OR s.session_id = session_)
+                AND (except_session_ IS NULL OR s.session_id <> except_session_)
+        ),
+        fact AS NOT MATERIALIZED (
+            SELECT f.*, edgememory.words(f.namespace, f.user_id, f.language, f.text) AS words
+            FROM edgememory.facts f
+            WHERE 'fact' = ANY (kinds) AND is_said
+                AND f.text IS NOT NULL AND (former_ OR f.replaced IS NULL OR f.replaced <= f.id)
+                AND coalesce(edgememory.id_time(f.id), '-infinity') >= after_
+                AND coalesce(edgememory.id_time(f.id), '-infinity') < before_
+                AND session_ IS NULL
+        ),
+        -- One row for each term that a text holds.
+        hit AS MATERIALIZED (
+            SELECT DISTINCT wanted.n, found.id, found.octets
+            FROM wanted CROSS JOIN LATERAL (
+                SELECT id, octet_length(text) AS octets FROM message WHERE words @> ARRAY[wanted.word]
+                UNION ALL
+                SELECT id, octet_length(text) FROM summary WHERE words @> ARRAY[wanted.word]
+                UNION ALL
+                SELECT id, octet_length(text) FROM fact WHERE words @> ARRAY[wanted.word]
+            ) found
+        ),
+        total AS MATERIALIZED (
+            SELECT (SELECT count(*) FROM edgememory.messages WHERE namespace = namespace_ AND user_id = user_id_)
+                + (SELECT count(*) FROM edgememory.summaries WHERE namespace = namespace_ AND user_id = user_id_)
+                + (SELECT count(*) FROM edgememory.facts WHERE namespace = namespace_ AND user_id = user_id_) AS texts,
+                greatest((SELECT avg(octets) FROM (SELECT DISTINCT id, octets FROM hit) h), 1)::double precision AS octets
+        ),
+        term AS MATERIALIZED (
+            SELECT n, count(*) AS texts,
+                ln(1 + (greatest(t.texts - count(*), 0) + 0.5)::double precision / (count(*) + 0.5)::double precision) AS weight
+            FROM hit, total t GROUP BY n, t.texts
+        ),
+        -- BM25 as if each term stood once: near enough to choose whom the caller ranks.
+        best AS MATERIALIZED (
+            SELECT id FROM (
+                SELECT id, sum(weight) / (1.72 + 0.48 * octets / (SELECT total.octets FROM total)) AS score
+                FROM hit JOIN term USING (n) GROUP BY id, octets ORDER BY score DESC, id DESC LIMIT most
+            ) scored
+        ),
+        -- With the two before and the two after them in the conversation.
+        told AS MATERIALIZED (
+            SELECT near.id, (array_agg(near.previous ORDER BY near.previous DESC NULLS LAST))[1] AS previous
+            FROM best JOIN message m ON (m.namespace, m.user_id, m.id) = (namespace_, user_id_, best.id)
+            CROSS JOIN LATERAL (
+                SELECT around.id, lag(around.id) OVER (ORDER BY around.id) AS previous FROM (
+                    (SELECT p.id FROM edgememory.messages p
+                    WHERE p.namespace = namespace_ AND p.user_id = user_id_ AND p.session_id = m.session_id AND p.id <= m.id
+                    ORDER BY p.id DESC LIMIT 3)
+                    UNION ALL
+                    (SELECT p.id FROM edgememory.messages p
+                    WHERE p.namespace = namespace_ AND p.user_id = user_id_ AND p.session_id = m.session_id AND p.id > m.id
+                    ORDER BY p.id LIMIT 2)
+                ) around
+            ) near
+            GROUP BY near.id
+        ),
+        shown AS (
+            SELECT m.id, json_build_object('kind', 'message', 'id', m.id, 'text', left(m.text, 8192),
+                'at', edgememory.rfc3339(m.at), 'session_id', m.session_id, 'role', m.role, 'agent_id', m.agent_id,
+                'previous', told.previous) AS item
+            FROM told JOIN message m ON (m.namespace, m.user_id, m.id) = (namespace_, user_id_, told.id)
+            UNION ALL
+            SELECT s.id, json_build_object('kind', 'summary', 'id', s.id, 'text', s.text,
+                'at', edgememory.rfc3339(edgememory.id_time(s.id)), 'session_id', s.session_id)
+            FROM best JOIN summary s ON (s.namespace, s.user_id, s.id) = (namespace_, user_id_, best.id)
+            UNION ALL
+            SELECT f.id, json_build_object('kind', 'fact', 'id', f.id, 'key', f.key, 'text', f.text,
+                'at', edgememory.rfc3339(edgememory.id_time(f.id)),
+                'valid_until', CASE WHEN f.replaced > f.id THEN edgememory.rfc3339(edgememory.id_time(f.replaced)) END)
+            FROM best JOIN fact f ON (f.namespace, f.user_id, f.id) = (namespace_, user_id_, best.id)
+        )
+        SELECT json_build_object(
+            'items', (SELECT coalesce(json_agg(item ORDER BY id), '[]') FROM shown),
+            'texts', total.texts,
+            'octets', total.octets,
+            'frequencies', (
+                SELECT coalesce(json_agg(coalesce(term.texts, 0) ORDER BY place), '[]')
+                FROM generate_series(1, json_array_length(query -> 'terms')) place LEFT JOIN term ON term.n = place
+            )
+        )
+        FROM total
+    );
+END $$;
+COMMENT ON FUNCTION edgememory.search(text, text, json) IS
+    'What of the user''s messages, summaries and facts holds any term of "query" (see edgememory.recall.query), the most promising '
+    '"most" of them, each message with the two before and after it; and how often each term occurs.';

@@ -1,0 +1,117 @@
+"""What `OriginStore.search` promises: part of `OriginContract`."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from edgememory.changes import Change
+from edgememory.models import UserKey
+from edgememory.recall.language import Language
+from edgememory.recall.query import ALL, Filters, Match
+from edgememory.recall.rank import query_for, reranked
+from edgememory.store import OriginStore
+from edgememory.testing.talk import Talk
+
+AT = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+async def found(store: OriginStore, user: UserKey, text: str, filters: Filters = ALL) -> list[Match]:
+    query = query_for(text, "english", filters)
+    return reranked(await store.search(user, query, limit=20), query, text, limit=20)
+
+
+class SearchContract:
+    """Subclass `OriginContract`, which has these tests too."""
+
+    async def test_a_word_finds_its_other_forms_in_all_that_was_said(self, store: OriginStore, user: UserKey) -> None:
+        talk = Talk()
+        changes: list[Change] = [talk.says(f"We talked about thing {number}") for number in range(30)]
+        changes += [talk.says("I bought two knives"), talk.remembers("Likes sailing"), talk.sums_up("Buying a boat")]
+        await store.commit(user, changes)
+        assert next(match.text for match in await found(store, user, "did she buy knives?")) == "I bought two knives"
+        assert {match.kind for match in await found(store, user, "sail boats")} == {"fact", "summary"}
+
+    async def test_one_users_texts_are_found_by_no_other(self, store: OriginStore, user: UserKey) -> None:
+        talk = Talk()
+        await store.commit(user, [talk.says("Rex is my dog")])
+        await store.commit(UserKey(user.namespace, user.user_id + "x"), [talk.says("Fido is my dog")])
+        assert [match.text for match in await found(store, user, "dog")] == ["Rex is my dog"]
+
+    async def test_what_stands_beside_a_hit_is_found_too(self, store: OriginStore, user: UserKey) -> None:
+        talk = Talk()
+        said = ["Good morning", "Which instrument do you play?", "The cello, since I was six.", "How nice", "Goodbye"]
+        await store.commit(user, [talk.says(text) for text in said])
+        first, *rest = await found(store, user, "instrument")
+        assert first.text == said[1]
+        assert first.why.words == ("instrument",)
+        assert rest[0].text == said[2]
+        assert rest[0].why.beside
+
+    async def test_a_fact_that_was_replaced_is_found_only_if_asked_for(self, store: OriginStore, user: UserKey) -> None:
+        talk = Talk()
+        await store.commit(user, [talk.remembers("Lives in Bern")])
+        await store.commit(user, [talk.remembers("Lives in Lisbon", replaces="Lives in Bern")])
+        assert [match.text for match in await found(store, user, "lives")] == ["Lives in Lisbon"]
+        former = {match.text: match for match in await found(store, user, "lives", Filters(former=True))}
+        assert former["Lives in Lisbon"].valid_until is None
+        assert former["Lives in Bern"].valid_until is not None
+
+    @pytest.mark.parametrize(
+        ("filters", "expected"),
+        [
+            (Filters(kinds=("fact",)), {"likes tea"}),
+            (Filters(kinds=("message",)), {"tea please", "tea is ready"}),
+            (Filters(role="assistant"), {"tea is ready"}),
+            (Filters(session_id="elsewhere"), set[str]()),
+            (Filters(kinds=("message",), after=AT + timedelta(days=1)), {"tea is ready"}),
+            (Filters(kinds=("message",), before=AT + timedelta(days=1)), {"tea please"}),
+            (Filters(metadata={"channel": 1}), {"tea please"}),
+            (Filters(metadata={"channel": True}), set[str]()),
+            (Filters(agent_id="desk"), set[str]()),
+        ],
+    )
+    async def test_filters_say_what_may_be_found(
+        self, store: OriginStore, user: UserKey, filters: Filters, expected: set[str]
+    ) -> None:
+        talk = Talk()
+        await store.commit(
+            user,
+            [
+                talk.says("tea please", at=AT, metadata={"channel": 1}),
+                talk.says("tea is ready", role="assistant", at=AT + timedelta(days=2)),
+                talk.remembers("likes tea"),
+            ],
+        )
+        assert {match.text for match in await found(store, user, "tea", filters)} == expected
+
+    @pytest.mark.parametrize(
+        "text", ["'; DROP TABLE edgememory.users; --", "a & b | !c <-> d:*", "(tea", "\\x00 %", "t" * 999]
+    )
+    async def test_operators_are_words(self, store: OriginStore, user: UserKey, text: str) -> None:
+        await store.commit(user, [Talk().says("nothing of the kind")])
+        assert await found(store, user, text) == []
+
+    @pytest.mark.parametrize(
+        ("language", "said", "asked"),
+        [
+            ("german", "Ich habe zwei Häuser", "haus"),
+            ("french", "Mes filles mangent des pommes", "pomme"),
+            ("spanish", "Tengo muchos gatos", "gato"),
+            ("portuguese", "Gosto de viagens longas", "longa"),
+            ("italian", "Ho molti gatti", "gatto"),
+            ("simple", "私の犬は東京にいます", "東京"),
+            ("simple", "我的猫叫咪咪", "猫"),
+        ],
+    )
+    async def test_each_language_has_its_stems(
+        self, store: OriginStore, user: UserKey, language: Language, said: str, asked: str
+    ) -> None:
+        await store.commit(user, [Talk().says(said, language=language)])
+        query = query_for(asked, language)
+        matches = reranked(await store.search(user, query, limit=5), query, asked, limit=5)
+        assert [match.text for match in matches] == [said]
+
+    async def test_a_deleted_user_has_nothing_to_be_found(self, store: OriginStore, user: UserKey) -> None:
+        await store.commit(user, [Talk().says("a secret")])
+        await store.delete(user)
+        assert await found(store, user, "secret") == []

@@ -1,0 +1,177 @@
+"""`session.recall` and `memory.search`, as an agent uses them."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import cast
+
+import anyio
+import pytest
+
+from edgememory import EdgeMemory, InvalidInputError, Parts, Session, StoreUnavailableError, Tier
+from edgememory.models import UserKey
+from edgememory.outbox.memory import MemoryOutbox
+from edgememory.recall.query import Candidates, Filters, Query
+from edgememory.stores.memory_origin import InMemoryOrigin
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return cast(str, request.param)
+
+
+class SlowOrigin(InMemoryOrigin):
+    """An origin whose searches wait for a signal, or fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = anyio.Event()
+        self.down = False
+
+    async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
+        if self.down:
+            raise StoreUnavailableError("gone", store="origin", operation="search")
+        await self.released.wait()
+        return await super().search(user, query, limit=limit)
+
+
+@pytest.fixture
+def origin(anyio_backend: str) -> SlowOrigin:
+    return SlowOrigin()
+
+
+@pytest.fixture
+async def memory(origin: SlowOrigin) -> AsyncIterator[EdgeMemory]:
+    parts = Parts(origin=Tier(name="origin", store=origin, timeout=1.0), outbox=MemoryOutbox())
+    async with EdgeMemory(parts) as memory:
+        yield memory
+
+
+async def texts(session: Session, query: str, *, deep: bool = False, timeout: float = 0.15) -> list[str]:
+    return [match.text for match in await session.recall(query, deep=deep, timeout=timeout)]
+
+
+async def earlier_call(memory: EdgeMemory) -> None:
+    """One of more messages than a snapshot holds."""
+    async with memory.session("caller") as session:
+        session.add_message("user", "My sister plays the cello")
+        for number in range(20):
+            session.add_message("user", f"Something else, number {number}")
+        session.remember("Lives in Lisbon")
+        await session.committed()
+
+
+@pytest.mark.anyio
+async def test_what_was_just_said_is_recalled(memory: EdgeMemory) -> None:
+    async with memory.session("caller") as session:
+        session.add_message("user", "I moved to Lisbon last week")
+        session.remember("Lives in Lisbon")
+        assert await texts(session, "where do they live?") == ["Lives in Lisbon"]
+        session.forget("Lives in Lisbon")
+        assert await texts(session, "where do they live?") == []
+
+
+@pytest.mark.anyio
+async def test_a_long_call_does_not_push_out_what_earlier_ones_said(memory: EdgeMemory) -> None:
+    async with memory.session("caller") as session:
+        session.add_message("user", "My brother paints")
+        await session.committed()
+    async with memory.session("caller") as session:
+        assert await texts(session, "brother") == ["My brother paints"]
+        for number in range(30):
+            session.add_message("user", f"Number {number}")
+        assert await texts(session, "brother") == ["My brother paints"]
+
+
+@pytest.mark.anyio
+async def test_a_deep_recall_finds_what_no_snapshot_holds(memory: EdgeMemory, origin: SlowOrigin) -> None:
+    await earlier_call(memory)
+    origin.released.set()
+    async with memory.session("caller") as session:
+        assert await texts(session, "cello") == []
+        first, *beside = await texts(session, "cello", deep=True, timeout=5)
+        assert first == "My sister plays the cello"
+        assert beside == ["Something else, number 0", "Something else, number 1"]
+
+
+@pytest.mark.anyio
+async def test_what_arrives_late_is_there_for_the_next_turn(memory: EdgeMemory, origin: SlowOrigin) -> None:
+    await earlier_call(memory)
+    async with memory.session("caller") as session:
+        assert await texts(session, "cello", deep=True, timeout=0) == []
+        origin.released.set()
+        with anyio.fail_after(5):
+            while not await texts(session, "cello"):
+                await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.anyio
+async def test_an_outage_never_raises_in_a_session(memory: EdgeMemory, origin: SlowOrigin) -> None:
+    origin.down = True
+    async with memory.session("caller") as session:
+        session.remember("Lives in Lisbon")
+        assert await texts(session, "lives", deep=True) == ["Lives in Lisbon"]
+    with pytest.raises(StoreUnavailableError):
+        await memory.search("caller", "lives")
+
+
+@pytest.mark.anyio
+async def test_what_recall_returned_counts_as_use_once_the_call_is_over(memory: EdgeMemory, origin: SlowOrigin) -> None:
+    await earlier_call(memory)
+    async with memory.session("caller") as session:
+        await session.recall("Lisbon")
+        assert session.snapshot.facts[0].used == ""
+    assert session.snapshot.facts[0].used != ""
+    assert await session.committed()
+    assert origin.state(UserKey("default", "caller")).facts[0].used != ""
+
+
+@pytest.mark.anyio
+async def test_who_recalled_nothing_leaves_nothing(memory: EdgeMemory) -> None:
+    async with memory.session("caller") as session:
+        await session.recall("Lisbon")
+    assert memory.counters.changes_made == 0
+
+
+@pytest.mark.anyio
+async def test_the_conversation_that_goes_on_can_be_left_out(memory: EdgeMemory) -> None:
+    async with memory.session("caller") as session:
+        session.add_message("user", "Where is my parcel?")
+        others = Filters(except_session_id=session.session_id)
+        assert await session.recall("parcel", filters=others) == []
+        assert [match.role for match in await session.recall("parcel")] == ["user"]
+
+
+@pytest.mark.anyio
+async def test_a_session_that_has_ended_recalls_nothing(memory: EdgeMemory) -> None:
+    async with memory.session("caller") as session:
+        session.remember("Lives in Lisbon")
+        await memory.delete_user("caller")
+        assert session.ended
+        assert await texts(session, "Lisbon", deep=True) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "query", ["", "   ", "where are you", "?!", "x" * 100_000, "'; DROP TABLE users; --", "a & !b"]
+)
+async def test_queries_that_find_nothing_are_no_errors(memory: EdgeMemory, origin: SlowOrigin, query: str) -> None:
+    await earlier_call(memory)
+    origin.released.set()
+    async with memory.session("caller") as session:
+        assert await texts(session, query, deep=True) == []
+    assert await memory.search("caller", query) == []
+
+
+@pytest.mark.anyio
+async def test_bad_input_names_what_it_must_be(memory: EdgeMemory) -> None:
+    async with memory.session("caller") as session:
+        with pytest.raises(InvalidInputError, match="NUL"):
+            await session.recall("a\0b")
+        with pytest.raises(InvalidInputError, match="1 to 1000"):
+            await session.recall("a", limit=0)
+        with pytest.raises(InvalidInputError, match="time zone"):
+            await session.recall("a", filters=Filters(after=datetime(2026, 1, 1)))  # noqa: DTZ001
+        with pytest.raises(InvalidInputError, match="kinds"):
+            await session.recall("a", filters=Filters(kinds=("opinion",)))  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="language"):
+        await memory.search("caller", "a", language="klingon")  # type: ignore[arg-type]
