@@ -87,7 +87,7 @@ async def _tell(memory: EdgeMemory, user: str, talk: Talk) -> None:
     for place, turn in enumerate(talk.turns):
         by_session[turn.session].append(place)
     for name, places in by_session.items():
-        async with memory.session(user, session_id=name, timeout=math.inf) as session:
+        async with memory.session(user, session_id=name, extract=False, timeout=math.inf) as session:
             for place in places:
                 turn = talk.turns[place]
                 session.add_message(turn.role, turn.text, at=turn.at)

@@ -21,6 +21,7 @@ from edgememory.changes import (
     MessageAdded,
     NameSet,
     PreferenceSet,
+    SessionEnded,
     SummaryAdded,
 )
 from edgememory.limits import LIMITS, Limits
@@ -205,6 +206,8 @@ class _Draft:
                 for key in keys:
                     register = self._facts.setdefault(key, _FactRegister())
                     register.used = max(register.used, id)
+            case SessionEnded():
+                pass  # an origin keeps it, but shows nobody
             case _ as never:
                 assert_never(never)
 

@@ -76,4 +76,12 @@ class FactsUsed(_Change, frozen=True, kw_only=True, omit_defaults=True, tag="fac
     keys: tuple[str, ...]
 
 
-Change = MessageAdded | FactRemembered | FactForgotten | PreferenceSet | NameSet | SummaryAdded | FactsUsed
+class SessionEnded(_Change, frozen=True, kw_only=True, omit_defaults=True, tag="session_ended"):
+    """The conversation is over, and awaits the extraction of what it leaves behind."""
+
+    language: Language = "english"
+
+
+Change = (
+    SessionEnded | MessageAdded | FactRemembered | FactForgotten | PreferenceSet | NameSet | SummaryAdded | FactsUsed
+)

@@ -15,10 +15,12 @@ from edgememory.background import Background
 from edgememory.config import Config, config_from_env, read_config
 from edgememory.deletion import delete_user
 from edgememory.errors import EdgeMemoryError, NotDurableError, StoreError
+from edgememory.extract.extraction import Extraction
 from edgememory.freshness import Policy
 from edgememory.ids import next_id
 from edgememory.limits import (
     LIMITS,
+    check_bool,
     check_filters,
     check_language,
     check_limit,
@@ -30,7 +32,7 @@ from edgememory.limits import (
 )
 from edgememory.look import look
 from edgememory.models import Message, Page, Receipt, Snapshot
-from edgememory.outbox.delivery import Delivery, DeliveryPolicy
+from edgememory.outbox.delivery import Delivery, DeliveryPolicy, Settled
 from edgememory.outbox.writer import OutboxWriter
 from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
 from edgememory.recall.deep import candidates
@@ -116,7 +118,7 @@ class EdgeMemory:
 
     @classmethod
     def _of(cls, config: Config) -> Self:
-        return cls(configured(config), namespace=config.namespace, policy=config.policy)
+        return cls(configured(config), namespace=config.namespace, policy=config.policy, language=config.language)
 
     @classmethod
     def embedded(cls, folder: str | os.PathLike[str]) -> Self:
@@ -141,6 +143,7 @@ class EdgeMemory:
         agent_id: str | None = None,
         at_least: int = 0,
         language: Language | None = None,
+        extract: bool = True,
         timeout: float = 0.5,
         leave_timeout: float = 2.0,
     ) -> Session:
@@ -152,6 +155,7 @@ class EdgeMemory:
             agent_id: kept with each message.
             at_least: a version, from `Session.committed`, that the session must show if it can be had at all.
             language: what is spoken, where it is not what the memory's language is.
+            extract: whether the extractor reads it once it is over; not where the agent keeps its own facts.
             timeout: seconds that opening may take in all; what arrives later is merged in.
             leave_timeout: seconds that leaving may wait for the outbox and the caches.
 
@@ -165,6 +169,7 @@ class EdgeMemory:
             agent_id=None if agent_id is None else check_text("agent_id", agent_id, LIMITS.agent_id),
             at_least=check_version("at_least", at_least),
             language=self._language if language is None else check_language(language),
+            extract=check_bool("extract", extract),
             open_timeout=check_seconds("timeout", timeout),
             leave_timeout=check_seconds("leave_timeout", leave_timeout),
         )
@@ -301,6 +306,13 @@ class EdgeMemory:
             on_newer=sessions.adopt,
             is_open=sessions.of,
         )
+        extraction: Extraction | None = None
+
+        def settle(settled: Settled) -> None:
+            sessions.settle(settled)
+            if extraction is not None:
+                extraction.committed()
+
         delivery = Delivery(
             outbox=parts.outbox,
             origin=parts.origin.store,
@@ -308,9 +320,20 @@ class EdgeMemory:
             background=background,
             counters=self.counters,
             policy=self._delivery_policy,
-            on_settled=sessions.settle,
+            on_settled=settle,
             now=self._now,
         )
+        if parts.extractor is not None:
+            self._stack.push_async_callback(_shielded, parts.extractor.aclose)
+            extraction = Extraction(
+                origin=parts.origin.store,
+                outbox=parts.outbox,
+                extractor=parts.extractor,
+                publish=delivery.publish,
+                namespace=self._namespace,
+                counters=self.counters,
+                policy=parts.extraction,
+            )
         runtime = Runtime(
             background=background,
             outbox=parts.outbox,
@@ -318,12 +341,15 @@ class EdgeMemory:
             tiered=tiered,
             delivery=delivery,
             sessions=sessions,
+            extraction=extraction,
             counters=self.counters,
             now=self._now,
         )
         await _looked_into(parts.outbox)
         background.start(runtime.writer.run)
         background.start(delivery.run)
+        if extraction is not None:
+            background.start(extraction.run)
         background.start(self._connect, runtime)
         return runtime
 

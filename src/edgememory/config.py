@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from edgememory.errors import ConfigError, InvalidInputError
 from edgememory.freshness import Policy
 from edgememory.limits import LIMITS, check_text
+from edgememory.recall.language import Language
 
 _Seconds = Annotated[float, Meta(gt=0)]
 _Count = Annotated[int, Meta(ge=1)]
@@ -122,6 +123,26 @@ OutboxConfig = FileOutboxConfig | RedisOutboxConfig | WorkersOutboxConfig
 """`[outbox]`: where changes wait until the origin has them."""
 
 
+class RuleExtractorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="rules"):
+    """`[extractor]` of `type = "rules"`: English patterns, without a model."""
+
+
+class OpenAIExtractorConfig(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="openai"
+):
+    """`[extractor]` of `type = "openai"`: a model on any server that speaks OpenAI's chat completions."""
+
+    url: _HttpUrl
+    """Up to the version: `https://api.openai.com/v1`."""
+    token: _Name
+    model: _Name
+    timeout: _Seconds = 30.0
+
+
+ExtractorConfig = RuleExtractorConfig | OpenAIExtractorConfig
+"""`[extractor]`: what reads sessions that have ended."""
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -131,6 +152,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     caches: tuple[CacheConfig, ...] = ()
     replica: ReplicaConfig | None = None
     policy: Policy = Policy()
+    language: Language = "english"
+    """In whose words memory is found, unless a session says otherwise."""
+    extractor: ExtractorConfig | None = None
     key_secret: _Secret | None = None
     """Hides user ids in the keys of what is reached over HTTP. The same for all agents."""
     plain_keys: bool = False

@@ -6,6 +6,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from edgememory.changes import Change
+from edgememory.recall.language import Language
 
 Role = Literal["user", "assistant", "system", "tool"]
 Scalar = str | int | float | bool | None
@@ -170,6 +171,19 @@ class Claim(Struct, frozen=True):
     user: UserKey
     changes: tuple[Change, ...]
     token: str
+
+
+class Awaiting(Struct, frozen=True, kw_only=True):
+    """A session that has ended and awaits extraction. `id` is its `SessionEnded`, after everything that was said."""
+
+    user: UserKey
+    id: str
+    session_id: str
+    session_started: float
+    base: int | None
+    language: Language
+    tries: int
+    """How often it was claimed, this time included."""
 
 
 class Depth(Struct, frozen=True):

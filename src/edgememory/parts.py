@@ -3,23 +3,28 @@
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgememory.config import (
     CacheConfig,
     Config,
+    ExtractorConfig,
     FileOutboxConfig,
+    OpenAIExtractorConfig,
     OriginConfig,
     OutboxConfig,
     RedisCacheConfig,
     RedisOutboxConfig,
     ReplicaConfig,
+    RuleExtractorConfig,
     UpstashCacheConfig,
     WorkersCacheConfig,
     WorkersOutboxConfig,
 )
+from edgememory.extract.extraction import ExtractionPolicy
+from edgememory.extract.extractor import Extractor
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.store import CacheStore, OriginStore, Outbox, ReplicaStore
 from edgememory.stores.memory_origin import InMemoryOrigin
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from edgememory.outbox.redis import RedisOutbox
     from edgememory.outbox.workers import WorkersOutbox
 
+EMBEDDED_POLL = 60.0
+"""How often an embedded memory looks for sessions that a process has left behind in dying. Seconds."""
 ORIGIN_TIMEOUT = 2.0
 """Seconds. A first request may have to connect, which takes seven round trips: 1.1 s over a link of 150 ms."""
 
@@ -43,6 +50,9 @@ class Parts:
     caches: Sequence[CacheTier] = ()
     """This region's, nearest first; process memory stands before them in any case."""
     replica: ReplicaTier | None = None
+    extractor: Extractor | None = None
+    """Reads the sessions that have ended; without one, none awaits it."""
+    extraction: ExtractionPolicy = field(default_factory=ExtractionPolicy)
 
 
 Assemble = Callable[[AsyncExitStack], Awaitable[Parts]]
@@ -60,6 +70,7 @@ def embedded(folder: str | os.PathLike[str]) -> Assemble:
 
     async def assemble(stack: AsyncExitStack) -> Parts:
         from edgememory.embedded import embedded_postgres
+        from edgememory.extract.rules import RuleExtractor
         from edgememory.outbox.file import FileOutbox
         from edgememory.stores.postgres import PostgresPrimary, migrate
 
@@ -69,12 +80,14 @@ def embedded(folder: str | os.PathLike[str]) -> Assemble:
         return Parts(
             origin=Tier(name="origin", store=origin, timeout=ORIGIN_TIMEOUT),
             outbox=FileOutbox(Path(folder) / "outbox.sqlite"),
+            extractor=RuleExtractor(),
+            extraction=ExtractionPolicy(poll=EMBEDDED_POLL),
         )
 
     return assemble
 
 
-def configured(config: Config) -> Assemble:
+def configured(config: Config, *, extraction: ExtractionPolicy | None = None) -> Assemble:
     """What a configuration describes. Drivers are loaded only for what it names."""
 
     async def assemble(stack: AsyncExitStack) -> Parts:
@@ -83,9 +96,24 @@ def configured(config: Config) -> Assemble:
             caches=_caches(config),
             outbox=configured_outbox(config),
             replica=None if config.replica is None else _replica(config.replica),
+            extractor=None if config.extractor is None else configured_extractor(config.extractor),
+            extraction=extraction or ExtractionPolicy(),
         )
 
     return assemble
+
+
+def configured_extractor(config: ExtractorConfig) -> Extractor:
+    """Make the extractor that a configuration describes; it opens nothing before it is used."""
+    match config:
+        case RuleExtractorConfig():
+            from edgememory.extract.rules import RuleExtractor
+
+            return RuleExtractor()
+        case OpenAIExtractorConfig():
+            from edgememory.extract.openai import OpenAIExtractor
+
+            return OpenAIExtractor(config.url, config.token, model=config.model, timeout=config.timeout)
 
 
 def configured_origin(config: OriginConfig) -> OriginStore:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgememory.background import Background
+from edgememory.extract.extraction import Extraction
 from edgememory.models import Entry, UserKey
 from edgememory.outbox.delivery import Delivery, Settled
 from edgememory.outbox.writer import OutboxWriter
@@ -58,5 +59,7 @@ class Runtime:
     tiered: TieredStore
     delivery: Delivery
     sessions: OpenSessions
+    extraction: Extraction | None
+    """`None` where there is no extractor."""
     counters: Counters
     now: Callable[[], float]

@@ -59,6 +59,7 @@ class Session:
         agent_id: str | None,
         at_least: int,
         language: Language,
+        extract: bool,
         open_timeout: float,
         leave_timeout: float,
     ) -> None:
@@ -68,6 +69,7 @@ class Session:
         self._agent_id = agent_id
         self._at_least = at_least
         self._language: Language = language
+        self._extract = extract
         self._open_timeout = open_timeout
         self._leave_timeout = leave_timeout
         self._opened: Stay | None = None
@@ -230,7 +232,9 @@ class Session:
     async def __aenter__(self) -> Self:
         if self._opened is not None:
             raise EdgeMemoryError("a session is entered once: make another with `memory.session(...)`")
-        stay = Stay(self._find_runtime(), self._user, session_id=self.session_id, language=self._language)
+        stay = Stay(
+            self._find_runtime(), self._user, session_id=self.session_id, language=self._language, extract=self._extract
+        )
         self._opened = stay
         await stay.open(at_least=self._at_least, timeout=self._open_timeout)
         return self

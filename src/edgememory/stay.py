@@ -1,10 +1,11 @@
 """How a session opens, queues its changes and is left: the part of it that waits for others."""
 
 import logging
+from collections.abc import Callable
 
 import anyio
 
-from edgememory.changes import Change, FactsUsed
+from edgememory.changes import Change, FactsUsed, MessageAdded, SessionEnded
 from edgememory.errors import EdgeMemoryError, NotCommittedError, StoreError
 from edgememory.ids import next_id
 from edgememory.look import look
@@ -26,13 +27,15 @@ ADOPTION_POLL = 0.25
 class Stay:
     """One session's time with a `Runtime`, from opening to leaving; what it sees is its `View`."""
 
-    def __init__(self, runtime: Runtime, user: UserKey, *, session_id: str, language: Language) -> None:
+    def __init__(self, runtime: Runtime, user: UserKey, *, session_id: str, language: Language, extract: bool) -> None:
         self.view = View(started=round(runtime.now(), 6))
         self.recollection = Recollection(runtime, user, self.view, language)
         self.read: Read = NOTHING
         self._runtime = runtime
         self._user = user
         self._session_id = session_id
+        self._language: Language = language
+        self._extract = extract
         self._at_least = 0
         self._lost: set[str] = set()
         self._overflowed = False
@@ -91,17 +94,30 @@ class Stay:
             _log.error("a session was left before all its changes were durable; %s", fate)
 
     def _conclude(self) -> None:
-        """Make the changes that concern the whole session: which facts were of use."""
-        if self.recollection.used and not self.view.ended:
-            self.make(
-                FactsUsed(
-                    id=next_id(self.view.last_id),
-                    session_id=self._session_id,
-                    session_started=self.view.started,
-                    base=self.view.base,
-                    keys=tuple(self.recollection.used),
-                )
+        """Make the changes that concern the whole session: which facts were of use, and that it awaits extraction."""
+        if self.view.ended:
+            return
+        if self.recollection.used:
+            self._end_with(FactsUsed, keys=tuple(self.recollection.used))
+        extraction = self._runtime.extraction
+        if self._extract and extraction is not None and self._somebody_spoke():
+            self._end_with(SessionEnded, language=self._language)
+            extraction.expect()
+
+    def _somebody_spoke(self) -> bool:
+        return any(isinstance(change, MessageAdded) and change.role == "user" for change in self.view.own.values())
+
+    def _end_with(self, kind: Callable[..., Change], **fields: object) -> None:
+        view = self.view
+        self.make(
+            kind(
+                id=next_id(view.last_id),
+                session_id=self._session_id,
+                session_started=view.started,
+                base=view.base,
+                **fields,
             )
+        )
 
     async def _leave_uncancelled(self, timeout: float) -> None:
         """Leave in a task that nobody cancels: asyncio's own cancellation goes through every shield."""

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from edgememory.changes import Change
 from edgememory.errors import StoreError
-from edgememory.models import Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
+from edgememory.models import Awaiting, Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
 from edgememory.recall.query import Candidates, Query
 
 
@@ -61,7 +61,25 @@ class ReplicaStore(MemoryStore, SearchStore, Protocol):
         ...
 
 
-class OriginStore(MemoryStore, SearchStore, Protocol):
+class ExtractionQueue(Protocol):
+    """Which sessions await extraction: those whose `SessionEnded` was committed."""
+
+    async def claim_extractions(self, namespace: str, *, lease: float, limit: int) -> Sequence[Awaiting]:
+        """Take at most *limit*, longest-waiting first; nobody else is given them for *lease* seconds."""
+        ...
+
+    async def finish_extraction(self, awaiting: Awaiting, changes: Sequence[Change]) -> Committed | None:
+        """Commit what was extracted, once: `None` if that was done before, or the user was deleted. Safe to repeat."""
+        ...
+
+    async def postpone_extraction(
+        self, awaiting: Awaiting, *, seconds: float, error: str, gives_up: bool = False
+    ) -> None:
+        """Give one back, to be tried in *seconds*, or never again; *error* is kept with it."""
+        ...
+
+
+class OriginStore(MemoryStore, SearchStore, ExtractionQueue, Protocol):
     """The store that orders all writes. `get` always answers: an absent user is an entry too."""
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry: ...

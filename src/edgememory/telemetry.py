@@ -26,6 +26,9 @@ class Counters:
     changes_rejected: int = 0
     """Refused by the origin: now dead letters."""
     delivery_failures: int = 0
+    sessions_extracted: int = 0
+    extractions_failed: int = 0
+    """Tries; most of them are repeated."""
     background_errors: int = 0
     """Bugs: a background task raised what it should have handled. Logged with a traceback."""
 

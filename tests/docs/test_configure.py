@@ -15,6 +15,7 @@ from edgememory.cli import main
 from edgememory.config import (
     Config,
     FileOutboxConfig,
+    OpenAIExtractorConfig,
     OriginConfig,
     RedisCacheConfig,
     RedisOutboxConfig,
@@ -39,6 +40,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DATABASE_URL", "postgresql://geneva.example/edgememory")
     monkeypatch.setenv("EDGE_REDIS_URL", "redis://cache.sjc.example:6379/0")
     monkeypatch.setenv("EDGEMEMORY_KEY_SECRET", "0123456789abcdef")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
     monkeypatch.setenv("REPLICA_US_EAST_URL", "postgresql://replica.us-east.example/edgememory")
     path = tmp_path / "edgememory.toml"
     path.write_text(TOML, encoding="utf-8")
@@ -68,6 +70,7 @@ def test_the_file_names_every_setting() -> None:
     assert _missing(OriginConfig, shown["origin"]) == set()
     assert _missing(FileOutboxConfig, shown["outbox"]) == {"type"}
     assert _missing(RedisCacheConfig, shown["caches"][0]) == {"type"}
+    assert _missing(OpenAIExtractorConfig, shown["extractor"]) == {"type"}
     assert _missing(ReplicaConfig, shown["replica"]) == set()
     assert _missing(ReplicaServerConfig, shown["replica"]["servers"][0]) == set()
     assert _missing(Policy, shown["policy"]) == set()

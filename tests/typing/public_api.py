@@ -33,7 +33,10 @@ from edgememory import (
     TieredStore,
     UserKey,
 )
+from edgememory.extract.extractor import Extractor
+from edgememory.extract.rules import RuleExtractor
 from edgememory.outbox.memory import MemoryOutbox
+from edgememory.recall.query import Filters, Match
 from edgememory.store import CacheStore, MemoryStore, OriginStore, Outbox
 from edgememory.stores.memory import InMemoryStore
 from edgememory.stores.memory_origin import InMemoryOrigin
@@ -86,6 +89,7 @@ async def a_call(memory: EdgeMemory) -> None:
         session.set_name(None)
         session.add_summary("They said hello.")
         assert_type(await session.committed(), int)
+        assert_type(await session.recall("where?", limit=3, deep=True, timeout=0.1), list[Match])
 
 
 async def wrong_calls(memory: EdgeMemory, session: Session) -> None:
@@ -102,6 +106,7 @@ async def wrong_calls(memory: EdgeMemory, session: Session) -> None:
 
 async def looking_up(memory: EdgeMemory) -> None:
     assert_type(await memory.get_profile("user-42"), Snapshot)
+    assert_type(await memory.search("user-42", "where?", limit=3, filters=Filters(kinds=("fact",))), list[Match])
     page = await memory.get_messages("user-42", limit=20, cursor=None)
     assert_type(page, Page[Message])
     assert_type(page.items, tuple[Message, ...])
@@ -162,6 +167,7 @@ class OwnCache:
     async def aclose(self) -> None: ...
 
 
+rules: Extractor = RuleExtractor()
 own: CacheStore = OwnCache()
 readable: MemoryStore = own
 not_an_origin: OriginStore = OwnCache()  # type: ignore[assignment]

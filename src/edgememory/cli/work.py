@@ -12,6 +12,7 @@ import click
 from edgememory.client import EdgeMemory
 from edgememory.config import Config, config_from_env, read_config
 from edgememory.errors import EdgeMemoryError, StoreError
+from edgememory.extract.extraction import ExtractionPolicy
 from edgememory.models import Depth
 from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import configured
@@ -22,6 +23,8 @@ _log = logging.getLogger("edgememory.work")
 
 REPORT_EVERY = 60.0
 CLOSE_TIMEOUT = 5.0
+LOOK_EVERY = 10.0
+"""How often to look for sessions whose agents ended before they were extracted. Seconds."""
 
 
 @click.command()
@@ -45,11 +48,12 @@ async def work(config: Config) -> None:
     """Deliver until a signal says to stop."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with AsyncExitStack() as stack:
-            parts = await configured(config)(stack)
+            parts = await configured(config, extraction=ExtractionPolicy(poll=LOOK_EVERY))(stack)
             memory = EdgeMemory(
                 parts,
                 namespace=config.namespace,
                 policy=config.policy,
+                language=config.language,
                 delivery=DeliveryPolicy(concurrency=config.origin.max_connections),  # nobody reads here
                 close_timeout=CLOSE_TIMEOUT,
             )

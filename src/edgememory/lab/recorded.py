@@ -10,7 +10,7 @@ from msgspec import Struct
 from edgememory.changes import Change
 from edgememory.errors import StoreError
 from edgememory.lab.report import Service
-from edgememory.models import Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
+from edgememory.models import Awaiting, Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
 from edgememory.recall.query import Candidates, Query
 from edgememory.store import CacheStore, OriginStore, Outbox, ReplicaStore
 
@@ -112,6 +112,19 @@ class RecordedOrigin:
     ) -> Page[Message]:
         history = self.store.get_messages(user, session_id=session_id, cursor=cursor, limit=limit)
         return await self.record.note("geneva", "get_messages", user, history)
+
+    async def claim_extractions(self, namespace: str, *, lease: float, limit: int) -> Sequence[Awaiting]:
+        return await self.store.claim_extractions(namespace, lease=lease, limit=limit)
+
+    async def finish_extraction(self, awaiting: Awaiting, changes: Sequence[Change]) -> Committed | None:
+        return await self.record.note(
+            "geneva", "finish_extraction", awaiting.user, self.store.finish_extraction(awaiting, changes)
+        )
+
+    async def postpone_extraction(
+        self, awaiting: Awaiting, *, seconds: float, error: str, gives_up: bool = False
+    ) -> None:
+        await self.store.postpone_extraction(awaiting, seconds=seconds, error=error, gives_up=gives_up)
 
     async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
         return await self.record.note("geneva", "search", user, self.store.search(user, query, limit=limit))

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import anyio
 from msgspec import Struct
@@ -190,7 +190,7 @@ class Delivery:
         # waits until the outbox is empty must know by then what became of the changes.
         settled = Settled(claim.user, committed.dropped, committed.refused)
         self._on_settled(settled)
-        await self._publish(claim.user, committed.entry, settled=ids)
+        await self.publish(claim.user, committed.entry, settled=ids)
         for refusal in committed.refused:
             await self._outbox.reject(claim, (refusal.id,), refusal.reason)
         taken = [change.id for change in changes if change.id not in refused]
@@ -222,14 +222,14 @@ class Delivery:
             committed = await self._ask_origin(claim.user, ())
         except StoreRejectedError:
             return  # The origin takes nothing of this user, so it has no entry to offer either.
-        await self._publish(claim.user, committed.entry, settled=set(refused))
+        await self.publish(claim.user, committed.entry, settled=set(refused))
         await self._outbox.ack(claim, (), committed.entry.snapshot.version)
 
     async def _ask_origin(self, user: UserKey, changes: Sequence[Change]) -> Committed:
         with store_timeout(self._policy.commit_timeout, store="origin", operation="commit"):
             return await self._origin.commit(user, changes)
 
-    async def _publish(self, user: UserKey, entry: Entry, *, settled: set[str]) -> None:
+    async def publish(self, user: UserKey, entry: Entry, *, settled: Collection[str] = ()) -> None:
         """Offer the new entry, with what still waits laid over it, once to each cache."""
         try:
             waiting = (await self._outbox.pending(user)).changes

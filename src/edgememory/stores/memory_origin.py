@@ -17,6 +17,7 @@ from edgememory.changes import (
     MessageAdded,
     NameSet,
     PreferenceSet,
+    SessionEnded,
     SummaryAdded,
 )
 from edgememory.errors import InvalidInputError
@@ -29,12 +30,13 @@ from edgememory.limits import (
     check_text,
     check_time,
 )
-from edgememory.models import Committed, Entry, Message, Page, Refused, Snapshot, UserKey
+from edgememory.models import Awaiting, Committed, Entry, Message, Page, Refused, Snapshot, UserKey
 from edgememory.recall.items import items_of, suits
 from edgememory.recall.lexical import Index
 from edgememory.recall.query import Candidates, Query
 from edgememory.recall.words import term
 from edgememory.store import OriginStore
+from edgememory.stores.memory_extractions import MemoryExtractions
 from edgememory.stores.paging import check_page, is_id, page
 
 _EPOCH_BITS = 32
@@ -51,6 +53,7 @@ class InMemoryOrigin:
         self._now = now
         self._epoch = 0
         self._states: dict[UserKey, Snapshot] = {}
+        self._extractions = MemoryExtractions(now)
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry:
         return self._entry(self.state(user))
@@ -63,12 +66,16 @@ class InMemoryOrigin:
         good = [_CHANGE.decode(msgspec.json.encode(change)) for change, reason in checked if reason is None]
         refused = [Refused(change.id, reason) for change, reason in checked if reason is not None]
         state = self._states[user] = replace(apply(state, good), version=state.version + 1)
+        for change in good:
+            if isinstance(change, SessionEnded):
+                self._extractions.add(user, change)
         return Committed(entry=self._entry(state), dropped=tuple(dropped), refused=tuple(refused))
 
     async def delete(self, user: UserKey) -> Entry:
         version = self.state(user).version + 1
         tombstone = Snapshot(version=version, exists=False, erased_at=version, erased_time=round(self._now(), 6))
         self._states[user] = tombstone
+        self._extractions.forget(user)
         return self._entry(tombstone)
 
     async def get_messages(
@@ -97,6 +104,17 @@ class InMemoryOrigin:
             octets=sum(sizes) / len(sizes) if sizes else 0.0,
             frequencies=tuple(index.frequency(forms) for forms in terms),
         )
+
+    async def claim_extractions(self, namespace: str, *, lease: float, limit: int) -> Sequence[Awaiting]:
+        return self._extractions.claim(namespace, lease=lease, limit=limit)
+
+    async def finish_extraction(self, awaiting: Awaiting, changes: Sequence[Change]) -> Committed | None:
+        return await self.commit(awaiting.user, changes) if self._extractions.finish(awaiting) else None
+
+    async def postpone_extraction(
+        self, awaiting: Awaiting, *, seconds: float, error: str, gives_up: bool = False
+    ) -> None:
+        self._extractions.postpone(awaiting, seconds=seconds, error=error, gives_up=gives_up)
 
     async def warm(self) -> None:
         """There is no connection to open."""
@@ -153,6 +171,8 @@ def _check(change: Change) -> None:
         case SummaryAdded():
             check_text("session_id", change.session_id, LIMITS.session_id)
             check_text("text", change.text, LIMITS.summary)
+        case SessionEnded():
+            check_text("session_id", change.session_id, LIMITS.session_id)
         case NameSet():
             if change.name is not None:
                 check_text("name", change.name, LIMITS.name)

@@ -9,7 +9,7 @@ import anyio
 
 from edgememory.changes import Change
 from edgememory.errors import StoreBlockedError, StoreError, StoreUnavailableError
-from edgememory.models import Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
+from edgememory.models import Awaiting, Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
 from edgememory.recall.query import Candidates, Query
 from edgememory.store import CacheStore, OriginStore, Outbox, ReplicaStore
 
@@ -69,7 +69,7 @@ class Link:
         return share > 0 and self.random.random() < share
 
 
-_WRITES = ("put", "commit", "delete", "append")
+_WRITES = ("put", "commit", "delete", "append", "finish_extraction")
 
 
 class DistantReplica:
@@ -144,6 +144,22 @@ class DistantOrigin:
         return await self._way.carry(
             "get_messages",
             lambda: self._store.get_messages(user, session_id=session_id, cursor=cursor, limit=limit),
+        )
+
+    async def claim_extractions(self, namespace: str, *, lease: float, limit: int) -> Sequence[Awaiting]:
+        return await self._way.carry(
+            "claim_extractions", lambda: self._store.claim_extractions(namespace, lease=lease, limit=limit)
+        )
+
+    async def finish_extraction(self, awaiting: Awaiting, changes: Sequence[Change]) -> Committed | None:
+        return await self._way.carry("finish_extraction", lambda: self._store.finish_extraction(awaiting, changes))
+
+    async def postpone_extraction(
+        self, awaiting: Awaiting, *, seconds: float, error: str, gives_up: bool = False
+    ) -> None:
+        return await self._way.carry(
+            "postpone_extraction",
+            lambda: self._store.postpone_extraction(awaiting, seconds=seconds, error=error, gives_up=gives_up),
         )
 
     async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:

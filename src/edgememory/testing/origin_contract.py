@@ -16,6 +16,7 @@ from edgememory.ids import next_id
 from edgememory.limits import LIMITS
 from edgememory.models import Committed, Entry, Snapshot, UserKey
 from edgememory.store import OriginStore
+from edgememory.testing.extraction_contract import ExtractionContract
 from edgememory.testing.history_contract import HistoryContract
 from edgememory.testing.read_contract import ReadContract, everything
 from edgememory.testing.refused import REFUSED
@@ -25,7 +26,7 @@ from edgememory.testing.talk import Talk
 _talk = Talk()
 
 
-class OriginContract(HistoryContract, SearchContract, ReadContract):
+class OriginContract(HistoryContract, SearchContract, ExtractionContract, ReadContract):
     """Subclass it, with a fixture `store` and the hooks. Tests make their own users: databases may be shared."""
 
     @abstractmethod

@@ -13,6 +13,7 @@ from edgememory.changes import (
     MessageAdded,
     NameSet,
     PreferenceSet,
+    SessionEnded,
     SummaryAdded,
 )
 from edgememory.models import Entry, Scalar, Snapshot, UserKey
@@ -73,6 +74,7 @@ changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(PreferenceSet, **_common, name=keys, value=scalars),
     st.builds(NameSet, **_common, name=st.none() | texts),
     st.builds(SummaryAdded, **_common, text=texts),
+    st.builds(SessionEnded, **_common),
 )
 """Changes of every kind, all of which an origin takes unless a deletion has overtaken them."""
 

@@ -10,6 +10,7 @@ from edgememory.changes import (
     MessageAdded,
     NameSet,
     PreferenceSet,
+    SessionEnded,
     SummaryAdded,
 )
 from edgememory.ids import next_id
@@ -116,4 +117,13 @@ class Talk:
             session_started=self.started,
             base=self.base,
             text=text,
+        )
+
+    def ends(self, *, language: Language = "english") -> SessionEnded:
+        return SessionEnded(
+            id=next_id(),
+            session_id=self.session_id,
+            session_started=self.started,
+            base=self.base,
+            language=language,
         )

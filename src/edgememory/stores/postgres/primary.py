@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from edgememory.changes import Change
-from edgememory.models import Committed, Entry, Message, Page, Refused, UserKey
+from edgememory.models import Awaiting, Committed, Entry, Message, Page, Refused, UserKey
 from edgememory.recall.query import Candidates, Query
 from edgememory.store import OriginStore
 from edgememory.stores.paging import check_page, page
@@ -21,6 +21,9 @@ from edgememory.stores.postgres.line import open_line
 _COMMIT = "SELECT edgememory.commit($1, $2, $3::json)::text"
 _DELETE = "SELECT edgememory.delete_user($1, $2)::text"
 _GET_MESSAGES = "SELECT edgememory.get_messages($1, $2, $3, $4::text::uuid, $5)::text"
+_CLAIM = "SELECT edgememory.claim_extractions($1, $2, $3)::text"
+_FINISH = "SELECT edgememory.finish_extraction($1, $2, $3::text::uuid, $4::json)::text"
+_POSTPONE = "SELECT edgememory.postpone_extraction($1, $2, $3::text::uuid, $4, $5, $6)::text"
 
 
 class _Runs(Protocol):
@@ -35,6 +38,7 @@ class _CommittedDocument(Struct):
 
 _COMMITTED = msgspec.json.Decoder(_CommittedDocument)
 _HISTORY = msgspec.json.Decoder(tuple[Message, ...])
+_AWAITING = msgspec.json.Decoder(tuple[Awaiting, ...])
 
 
 class PostgresPrimary:
@@ -66,9 +70,7 @@ class PostgresPrimary:
         return entry_of(await self._run("get", GET, user))
 
     async def commit(self, user: UserKey, changes: Sequence[Change]) -> Committed:
-        raw = await self._run("commit", _COMMIT, user, msgspec.json.encode(changes).decode())
-        document = _COMMITTED.decode(raw)
-        return Committed(entry=entry_of(bytes(document.entry)), dropped=document.dropped, refused=document.refused)
+        return _committed(await self._run("commit", _COMMIT, user, msgspec.json.encode(changes).decode()))
 
     async def delete(self, user: UserKey) -> Entry:
         return entry_of(await self._run("delete", _DELETE, user))
@@ -84,6 +86,20 @@ class PostgresPrimary:
     async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
         return candidates_of(await self._run("search", SEARCH, user, query_document(query, limit)))
 
+    async def claim_extractions(self, namespace: str, *, lease: float, limit: int) -> Sequence[Awaiting]:
+        with postgres_errors("claim_extractions"):
+            return _AWAITING.decode(cast(str, await self._runs.fetchval(_CLAIM, namespace, lease, limit)))
+
+    async def finish_extraction(self, awaiting: Awaiting, changes: Sequence[Change]) -> Committed | None:
+        document = msgspec.json.encode(changes).decode()
+        raw: str | None = await self._run("finish_extraction", _FINISH, awaiting.user, awaiting.id, document)
+        return None if raw is None else _committed(raw)
+
+    async def postpone_extraction(
+        self, awaiting: Awaiting, *, seconds: float, error: str, gives_up: bool = False
+    ) -> None:
+        await self._run("postpone_extraction", _POSTPONE, awaiting.user, awaiting.id, seconds, error, gives_up)
+
     async def warm(self) -> None:
         """Open one connection ahead, unless there is one. A pool passed in is its owner's to warm."""
         if self._own is not None:
@@ -97,6 +113,11 @@ class PostgresPrimary:
     async def _run(self, operation: str, statement: str, user: UserKey, *arguments: object) -> str:
         with postgres_errors(operation):
             return cast(str, await self._runs.fetchval(statement, user.namespace, user.user_id, *arguments))
+
+
+def _committed(raw: str) -> Committed:
+    document = _COMMITTED.decode(raw)
+    return Committed(entry=entry_of(bytes(document.entry)), dropped=document.dropped, refused=document.refused)
 
 
 if TYPE_CHECKING:

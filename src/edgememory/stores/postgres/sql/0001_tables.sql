@@ -4,7 +4,8 @@
 --   GRANT USAGE ON SCHEMA edgememory TO app;
 --   GRANT SELECT ON edgememory.epoch, edgememory.migrations TO app;
 --   GRANT SELECT, INSERT, UPDATE, DELETE
---     ON edgememory.users, edgememory.messages, edgememory.facts, edgememory.preferences, edgememory.summaries TO app;
+--     ON edgememory.users, edgememory.messages, edgememory.facts, edgememory.preferences, edgememory.summaries,
+--        edgememory.extractions TO app;
 -- All functions run with the rights of their caller. Reading alone needs USAGE and SELECT.
 --
 -- Text keys are COLLATE "C", so that they are ordered as Python orders them. Values are json and not jsonb, which would

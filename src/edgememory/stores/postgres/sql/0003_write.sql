@@ -86,6 +86,12 @@ BEGIN
             INSERT INTO edgememory.facts AS held (namespace, user_id, key, used)
             SELECT DISTINCT $1, $2, key, $3 FROM json_array_elements_text(change -> 'keys') AS key
             ON CONFLICT (namespace, user_id, key) DO UPDATE SET used = greatest(held.used, excluded.used);
+        WHEN 'session_ended' THEN
+            INSERT INTO edgememory.extractions
+                (namespace, user_id, id, session_id, session_started, base, language)
+            VALUES ($1, $2, $3, change ->> 'session_id', coalesce((change ->> 'session_started')::double precision, 0),
+                (change ->> 'base')::bigint, language_)
+            ON CONFLICT DO NOTHING;
         ELSE
             RAISE 'unknown kind of change: %', change ->> 'kind' USING ERRCODE = 'invalid_parameter_value';
     END CASE;
@@ -197,6 +203,7 @@ BEGIN
     DELETE FROM edgememory.facts f WHERE f.namespace = $1 AND f.user_id = $2;
     DELETE FROM edgememory.preferences p WHERE p.namespace = $1 AND p.user_id = $2;
     DELETE FROM edgememory.summaries s WHERE s.namespace = $1 AND s.user_id = $2;
+    DELETE FROM edgememory.extractions e WHERE e.namespace = $1 AND e.user_id = $2;
     UPDATE edgememory.users u
     SET version = held.version, "exists" = false, last_id = NULL, name = NULL, name_id = NULL,
         erased_at = held.version, erased_time = extract(epoch FROM clock_timestamp())

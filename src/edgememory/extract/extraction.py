@@ -1,0 +1,148 @@
+"""Runs the extractor on sessions that have ended, behind everybody's back."""
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+from msgspec import Struct
+
+from edgememory.errors import EdgeMemoryError, StoreError, StoreRejectedError, StoreUnavailableError
+from edgememory.extract.changes import changes_of
+from edgememory.extract.checked import checked
+from edgememory.extract.extractor import Conversation, Extractor
+from edgememory.models import Awaiting, Entry, Message, UserKey
+from edgememory.store import OriginStore, Outbox
+from edgememory.telemetry import Counters
+
+_log = logging.getLogger("edgememory")
+
+TRANSCRIPT = 1000
+"""The newest messages of a session are read: as many as one page holds."""
+
+
+class ExtractionPolicy(Struct, frozen=True, kw_only=True):
+    """How ended sessions are extracted. Times in seconds."""
+
+    poll: float = math.inf
+    """How often to look for sessions that others have left behind; by default only what was left here is extracted."""
+    at_once: int = 4
+    timeout: float = 60.0
+    """For one session."""
+    lease: float = 120.0
+    """After that somebody else may try: more than the timeout."""
+    retry: float = 30.0
+    """Until the second try, twice as long with each further one, up to an hour."""
+    tries: int = 10
+    """After so many a session is given up; its transcript stays, and so does the error."""
+
+
+class Extraction:
+    """Claims sessions at the origin, and commits what the extractor makes of them, once in effect.
+
+    Whoever dies in between loses nothing: the lease ends, and the next one claims.
+    """
+
+    def __init__(
+        self,
+        *,
+        origin: OriginStore,
+        outbox: Outbox,
+        extractor: Extractor,
+        publish: Callable[[UserKey, Entry], Awaitable[None]],
+        namespace: str,
+        counters: Counters,
+        policy: ExtractionPolicy,
+    ) -> None:
+        self._origin = origin
+        self._outbox = outbox
+        self._extractor = extractor
+        self._publish = publish
+        self._namespace = namespace
+        self._counters = counters
+        self._policy = policy
+        self._expected = 0
+        self._wanted = anyio.Event()
+
+    def expect(self) -> None:
+        """Hear that a session was left here: it can be claimed once the origin has its end."""
+        self._expected += 1
+
+    def committed(self) -> None:
+        """Hear that the origin has taken something: what was left, perhaps."""
+        if self._expected:
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Extract for ever; where others' sessions are looked for too, those that wait already come first."""
+        if math.isinf(self._policy.poll):
+            await self._wanted.wait()
+        while True:
+            self._wanted = anyio.Event()
+            claimed = await self._claim()
+            self._expected = max(0, self._expected - len(claimed))
+            async with anyio.create_task_group() as group:
+                for awaiting in claimed:
+                    group.start_soon(self._extract, awaiting)
+            if not claimed:
+                with anyio.move_on_after(self._policy.poll):
+                    await self._wanted.wait()
+
+    async def _claim(self) -> Sequence[Awaiting]:
+        try:
+            return await self._origin.claim_extractions(
+                self._namespace, lease=self._policy.lease, limit=self._policy.at_once
+            )
+        except StoreError as error:
+            _log.info("cannot look for sessions to extract: %s", error)
+            return ()
+
+    async def _extract(self, awaiting: Awaiting) -> None:
+        try:
+            with anyio.fail_after(self._policy.timeout):
+                committed = await self._asked(awaiting)
+        except StoreRejectedError as error:
+            await self._postpone(awaiting, str(error), gives_up=True)
+        except (EdgeMemoryError, TimeoutError) as error:
+            await self._postpone(awaiting, str(error) or "it takes too long", gives_up=self._is_last(awaiting))
+        except Exception as error:  # somebody's extractor: it must not keep the others from being run
+            _log.exception("an extractor failed as none may")
+            await self._postpone(awaiting, repr(error), gives_up=self._is_last(awaiting))
+        else:
+            self._counters.sessions_extracted += committed
+
+    async def _asked(self, awaiting: Awaiting) -> bool:
+        """Say whether something new was committed."""
+        user = awaiting.user
+        waiting = (await self._outbox.pending(user)).changes
+        if any(change.session_id == awaiting.session_id for change in waiting):
+            # After failures delivery keeps no order: the end may have come before what was said.
+            raise StoreUnavailableError("some of it is still on its way", store="outbox", operation="extract")
+        messages = await self._transcript(awaiting)
+        known = (await self._origin.get(user)).snapshot
+        conversation = Conversation(
+            session_id=awaiting.session_id, messages=messages, known=known, language=awaiting.language
+        )
+        extracted = checked(await self._extractor.extract(conversation), conversation)
+        committed = await self._origin.finish_extraction(awaiting, changes_of(extracted, awaiting, known))
+        if committed is None:
+            return False
+        await self._publish(user, committed.entry)
+        return True
+
+    async def _transcript(self, awaiting: Awaiting) -> tuple[Message, ...]:
+        page = await self._origin.get_messages(awaiting.user, session_id=awaiting.session_id, limit=TRANSCRIPT)
+        return tuple(message for message in reversed(page.items) if message.id < awaiting.id)
+
+    def _is_last(self, awaiting: Awaiting) -> bool:
+        return awaiting.tries >= self._policy.tries
+
+    async def _postpone(self, awaiting: Awaiting, error: str, *, gives_up: bool) -> None:
+        seconds = min(3600.0, self._policy.retry * 2.0 ** (awaiting.tries - 1))
+        fate = "given up" if gives_up else f"tried again in {seconds:g} s"
+        _log.log(logging.ERROR if gives_up else logging.INFO, "a session was not extracted, %s: %s", fate, error)
+        self._counters.extractions_failed += 1
+        try:
+            await self._origin.postpone_extraction(awaiting, seconds=seconds, error=error, gives_up=gives_up)
+        except StoreError as lost:
+            _log.info("its lease will end: %s", lost)
