@@ -93,8 +93,9 @@ class Extraction:
             return await self._origin.claim_extractions(
                 self._namespace, lease=self._policy.lease, limit=self._policy.at_once
             )
-        except StoreError as error:
-            _log.info("cannot look for sessions to extract: %s", error)
+        except Exception as error:  # whatever it is: if this task ended, nothing would ever be extracted again
+            expected = isinstance(error, EdgeMemoryError)
+            _log.log(logging.INFO if expected else logging.ERROR, "cannot look for sessions to extract: %r", error)
             return ()
 
     async def _extract(self, awaiting: Awaiting) -> None:

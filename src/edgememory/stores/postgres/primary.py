@@ -91,9 +91,10 @@ class PostgresPrimary:
             return _AWAITING.decode(cast(str, await self._runs.fetchval(_CLAIM, namespace, lease, limit)))
 
     async def finish_extraction(self, awaiting: Awaiting, changes: Sequence[Change]) -> Committed | None:
-        document = msgspec.json.encode(changes).decode()
-        raw: str | None = await self._run("finish_extraction", _FINISH, awaiting.user, awaiting.id, document)
-        return None if raw is None else _committed(raw)
+        user, document = awaiting.user, msgspec.json.encode(changes).decode()
+        with postgres_errors("finish_extraction"):
+            raw = await self._runs.fetchval(_FINISH, user.namespace, user.user_id, awaiting.id, document)
+        return None if raw is None else _committed(cast(str, raw))
 
     async def postpone_extraction(
         self, awaiting: Awaiting, *, seconds: float, error: str, gives_up: bool = False
