@@ -35,7 +35,8 @@ from edgememory.models import Message, Page, Receipt, Snapshot
 from edgememory.outbox.delivery import Delivery, DeliveryPolicy, Settled
 from edgememory.outbox.writer import OutboxWriter
 from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
-from edgememory.recall.deep import candidates
+from edgememory.recall.deep import candidates, meaning_of
+from edgememory.recall.embedder import Embedder
 from edgememory.recall.language import Language
 from edgememory.recall.query import ALL, Filters, Match
 from edgememory.recall.rank import query_for, reranked
@@ -231,10 +232,10 @@ class EdgeMemory:
         """
         user, runtime = check_user(self._namespace, user_id), self._opened()
         text, limit = check_query(query), check_limit(limit)
-        asked = query_for(
-            text, self._language if language is None else check_language(language), check_filters(filters)
-        )
-        if not asked.terms:
+        spoken: Language = self._language if language is None else check_language(language)
+        filters, vector = check_filters(filters), await meaning_of(text, runtime.embedder)
+        asked = query_for(text, spoken, filters, vector=vector)
+        if not asked.terms and vector is None:
             return []
         found = await candidates(runtime.tiered, user, asked, limit=limit, timeout=check_seconds("timeout", timeout))
         return reranked(found, asked, text, limit=limit)
@@ -323,6 +324,9 @@ class EdgeMemory:
             on_settled=settle,
             now=self._now,
         )
+        if parts.embedder is not None:
+            self._stack.push_async_callback(_shielded, parts.embedder.aclose)
+            await _checked_embedder(parts.embedder, parts.origin)
         if parts.extractor is not None:
             self._stack.push_async_callback(_shielded, parts.extractor.aclose)
             extraction = Extraction(
@@ -341,6 +345,7 @@ class EdgeMemory:
             tiered=tiered,
             delivery=delivery,
             sessions=sessions,
+            embedder=parts.embedder,
             extraction=extraction,
             counters=self.counters,
             now=self._now,
@@ -418,3 +423,13 @@ async def _warmed(tier: CacheTier | ReplicaTier | OriginTier) -> None:
         tier.answered = True
     except StoreError as error:
         _log.info("no connection ahead of the first request: %s", error)
+
+
+async def _checked_embedder(embedder: Embedder, origin: OriginTier) -> None:
+    """Refuse one whose vectors could be compared with none: said now, and not by each search."""
+    try:
+        await embedder.warm()
+        with store_timeout(CONNECT_TIMEOUT, store=origin.name, operation="check_embedder"):
+            await origin.store.check_embedder(embedder.model, embedder.dimensions)
+    except StoreError as error:
+        _log.warning("nobody knows whether the embedder fits the origin: %s", error)

@@ -123,6 +123,32 @@ OutboxConfig = FileOutboxConfig | RedisOutboxConfig | WorkersOutboxConfig
 """`[outbox]`: where changes wait until the origin has them."""
 
 
+class OpenAIEmbedderConfig(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="openai"
+):
+    """`[embedder]` of `type = "openai"`: a model on any server that speaks OpenAI's embeddings."""
+
+    url: _HttpUrl
+    """Up to the version: `https://api.openai.com/v1`."""
+    token: _Name
+    model: _Name
+    dimensions: _Count
+    timeout: _Seconds = 10.0
+
+
+class Model2VecEmbedderConfig(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="model2vec"
+):
+    """`[embedder]` of `type = "model2vec"`: static vectors, in the process."""
+
+    model: _Name
+    """A folder, or a name on the Hugging Face hub."""
+
+
+EmbedderConfig = OpenAIEmbedderConfig | Model2VecEmbedderConfig
+"""`[embedder]`: what makes vectors of texts."""
+
+
 class RuleExtractorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="rules"):
     """`[extractor]` of `type = "rules"`: English patterns, without a model."""
 
@@ -154,6 +180,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: Policy = Policy()
     language: Language = "english"
     """In whose words memory is found, unless a session says otherwise."""
+    embedder: EmbedderConfig | None = None
     extractor: ExtractorConfig | None = None
     key_secret: _Secret | None = None
     """Hides user ids in the keys of what is reached over HTTP. The same for all agents."""

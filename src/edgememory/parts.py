@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 from edgememory.config import (
     CacheConfig,
     Config,
+    EmbedderConfig,
     ExtractorConfig,
     FileOutboxConfig,
+    Model2VecEmbedderConfig,
+    OpenAIEmbedderConfig,
     OpenAIExtractorConfig,
     OriginConfig,
     OutboxConfig,
@@ -26,6 +29,7 @@ from edgememory.config import (
 from edgememory.extract.extraction import ExtractionPolicy
 from edgememory.extract.extractor import Extractor
 from edgememory.outbox.memory import MemoryOutbox
+from edgememory.recall.embedder import Embedder
 from edgememory.store import CacheStore, OriginStore, Outbox, ReplicaStore
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.tier import CacheTier, OriginTier, ReplicaTier, Tier
@@ -50,6 +54,8 @@ class Parts:
     caches: Sequence[CacheTier] = ()
     """This region's, nearest first; process memory stands before them in any case."""
     replica: ReplicaTier | None = None
+    embedder: Embedder | None = None
+    """Makes vectors of queries; those of what was said are made by `edgememory work`."""
     extractor: Extractor | None = None
     """Reads the sessions that have ended; without one, none awaits it."""
     extraction: ExtractionPolicy = field(default_factory=ExtractionPolicy)
@@ -96,11 +102,27 @@ def configured(config: Config, *, extraction: ExtractionPolicy | None = None) ->
             caches=_caches(config),
             outbox=configured_outbox(config),
             replica=None if config.replica is None else _replica(config.replica),
+            embedder=None if config.embedder is None else configured_embedder(config.embedder),
             extractor=None if config.extractor is None else configured_extractor(config.extractor),
             extraction=extraction or ExtractionPolicy(),
         )
 
     return assemble
+
+
+def configured_embedder(config: EmbedderConfig) -> Embedder:
+    """Make the embedder that a configuration describes; it loads and opens nothing before it is used."""
+    match config:
+        case OpenAIEmbedderConfig():
+            from edgememory.recall.openai import OpenAIEmbedder
+
+            return OpenAIEmbedder(
+                config.url, config.token, model=config.model, dimensions=config.dimensions, timeout=config.timeout
+            )
+        case Model2VecEmbedderConfig():
+            from edgememory.recall.model2vec import Model2VecEmbedder
+
+            return Model2VecEmbedder(config.model)
 
 
 def configured_extractor(config: ExtractorConfig) -> Extractor:

@@ -9,6 +9,7 @@ from edgememory.extract.extraction import Extraction
 from edgememory.models import Entry, UserKey
 from edgememory.outbox.delivery import Delivery, Settled
 from edgememory.outbox.writer import OutboxWriter
+from edgememory.recall.embedder import Embedder
 from edgememory.store import Outbox
 from edgememory.telemetry import Counters
 from edgememory.tiered import TieredStore
@@ -59,6 +60,7 @@ class Runtime:
     tiered: TieredStore
     delivery: Delivery
     sessions: OpenSessions
+    embedder: Embedder | None
     extraction: Extraction | None
     """`None` where there is no extractor."""
     counters: Counters

@@ -82,6 +82,10 @@ class ExtractionQueue(Protocol):
 class OriginStore(MemoryStore, SearchStore, ExtractionQueue, Protocol):
     """The store that orders all writes. `get` always answers: an absent user is an entry too."""
 
+    async def check_embedder(self, model: str, dimensions: int) -> None:
+        """Refuse, with a `ConfigError`, a model that the vectors here are not of."""
+        ...
+
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry: ...
 
     async def commit(self, user: UserKey, changes: Sequence[Change]) -> Committed:

@@ -15,6 +15,7 @@ from edgememory.cli import main
 from edgememory.config import (
     Config,
     FileOutboxConfig,
+    OpenAIEmbedderConfig,
     OpenAIExtractorConfig,
     OriginConfig,
     RedisCacheConfig,
@@ -71,6 +72,7 @@ def test_the_file_names_every_setting() -> None:
     assert _missing(FileOutboxConfig, shown["outbox"]) == {"type"}
     assert _missing(RedisCacheConfig, shown["caches"][0]) == {"type"}
     assert _missing(OpenAIExtractorConfig, shown["extractor"]) == {"type"}
+    assert _missing(OpenAIEmbedderConfig, shown["embedder"]) == {"type"}
     assert _missing(ReplicaConfig, shown["replica"]) == set()
     assert _missing(ReplicaServerConfig, shown["replica"]["servers"][0]) == set()
     assert _missing(Policy, shown["policy"]) == set()

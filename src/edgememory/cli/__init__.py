@@ -22,6 +22,7 @@ _COMMANDS: Mapping[str, _Place] = {
     "init": _Place("init", "Ask four questions, and write an annotated configuration."),
     "lab": _Place("lab", "Measure what callers wait for, on real servers far apart."),
     "migrate": _Place("migrate", "Bring the schema of the origin's database up to date."),
+    "reembed": _Place("reembed", "Make the origin's vectors those of the configured embedder."),
     "work": _Place("work", "Deliver what waits in the outbox, until stopped."),
 }
 

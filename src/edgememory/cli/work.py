@@ -16,13 +16,17 @@ from edgememory.extract.extraction import ExtractionPolicy
 from edgememory.models import Depth
 from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import configured
+from edgememory.recall.embedder import Embedder
 from edgememory.store import Outbox
+from edgememory.stores.postgres.embeddings import open_embeddings
 from edgememory.stores.postgres.heartbeat import heartbeats
 
 _log = logging.getLogger("edgememory.work")
 
 REPORT_EVERY = 60.0
 CLOSE_TIMEOUT = 5.0
+EMBED_EVERY = 2.0
+"""How often to look for texts without vectors. Seconds."""
 LOOK_EVERY = 10.0
 """How often to look for sessions whose agents ended before they were extracted. Seconds."""
 
@@ -62,6 +66,8 @@ async def work(config: Config) -> None:
             await stack.enter_async_context(memory)
             async with anyio.create_task_group() as group:
                 group.start_soon(_report, memory, parts.outbox)
+                if parts.embedder is not None:
+                    group.start_soon(_fill_in, config.origin.dsn, parts.embedder)
                 if config.replica is not None:
                     group.start_soon(partial(heartbeats, config.origin.dsn, pooler=config.origin.pooler))
                 async for number in signals:
@@ -72,6 +78,19 @@ async def work(config: Config) -> None:
             left = await parts.outbox.depth()
             await parts.outbox.aclose()
             _log.info("stopped after %d changes; %d wait", memory.counters.changes_delivered, left.changes)
+
+
+async def _fill_in(dsn: str, embedder: Embedder) -> None:
+    """Give texts their vectors, as they come."""
+    while True:
+        try:
+            async with open_embeddings(dsn, embedder) as embeddings:
+                while True:
+                    if not await embeddings.fill():
+                        await anyio.sleep(EMBED_EVERY)
+        except EdgeMemoryError as error:
+            _log.warning("texts wait for their vectors: %s", error)
+        await anyio.sleep(LOOK_EVERY)
 
 
 async def _report(memory: EdgeMemory, outbox: Outbox) -> None:

@@ -113,6 +113,9 @@ class RecordedOrigin:
         history = self.store.get_messages(user, session_id=session_id, cursor=cursor, limit=limit)
         return await self.record.note("geneva", "get_messages", user, history)
 
+    async def check_embedder(self, model: str, dimensions: int) -> None:
+        await self.store.check_embedder(model, dimensions)
+
     async def claim_extractions(self, namespace: str, *, lease: float, limit: int) -> Sequence[Awaiting]:
         return await self.store.claim_extractions(namespace, lease=lease, limit=limit)
 

@@ -2,8 +2,11 @@
 
 import logging
 
-from edgememory.errors import StoreError
+import anyio
+
+from edgememory.errors import EdgeMemoryError, StoreError
 from edgememory.models import UserKey
+from edgememory.recall.embedder import Embedder
 from edgememory.recall.query import Candidates, Query
 from edgememory.tier import store_timeout
 from edgememory.tiered import TieredStore
@@ -12,6 +15,8 @@ _log = logging.getLogger("edgememory")
 
 CANDIDATES = 40
 """How many are ranked at least. They travel: with what stands beside them some 40 KB, where turns are short."""
+EMBED_TIMEOUT = 1.0
+"""Seconds for a query's vector, after which it is looked for by its words alone."""
 
 
 async def candidates(tiered: TieredStore, user: UserKey, query: Query, *, limit: int, timeout: float) -> Candidates:
@@ -30,3 +35,16 @@ async def candidates(tiered: TieredStore, user: UserKey, query: Query, *, limit:
             _log.info("the origin is searched in the replica's place: %s", error)
     with store_timeout(timeout, store=origin.name, operation="search"):
         return await origin.store.search(user, query, limit=wanted)
+
+
+async def meaning_of(text: str, embedder: Embedder | None) -> tuple[float, ...] | None:
+    """Return the vector of *text*, or `None` where there is no embedder, or none that answers."""
+    if embedder is None or not text.strip():
+        return None
+    try:
+        with anyio.fail_after(EMBED_TIMEOUT):
+            (vector,) = await embedder.embed((text,))
+    except (EdgeMemoryError, TimeoutError) as error:
+        _log.info("searched by words alone: %r", error)
+        return None
+    return tuple(vector) if any(vector) else None

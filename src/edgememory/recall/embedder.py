@@ -27,6 +27,10 @@ class Embedder(Protocol):
         """Whether it embeds a query within a millisecond, in this process: then `Session.recall` may ask it."""
         ...
 
+    async def warm(self) -> None:
+        """Load the model, or open a connection, ahead of the first text."""
+        ...
+
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         """Return one vector a text, in their order. Texts are not empty; long ones may be cut by the model."""
         ...

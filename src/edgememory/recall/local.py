@@ -2,6 +2,8 @@
 
 from collections.abc import Container, Iterable, Mapping
 
+from msgspec.structs import replace
+
 from edgememory.changes import Change, MessageAdded
 from edgememory.models import Message, Snapshot
 from edgememory.recall.items import items_of, message_item, suits
@@ -31,8 +33,9 @@ class LocalRecall:
     def bring(self, candidates: Candidates) -> None:
         """Keep what a deep search has found, for this answer and those after it."""
         for item in candidates.items:
-            self._brought.setdefault(item.id, item)
-            self._add(item)
+            plain = replace(item, similarity=None)  # that was to one query
+            self._brought.setdefault(item.id, plain)
+            self._add(plain)
 
     def search(
         self,
@@ -53,7 +56,10 @@ class LocalRecall:
         weights = self._index.weights(wanted) if found is None else weights_of(found, wanted)
         scores = self._index.scores(weights, mean_length=self._index.mean_length)
         total = lent(scores, self._previous, self._following)
-        suitable = {id: self._items[id] for id in total if suits(self._items[id], filters)}
+        near = {} if found is None else {item.id: item for item in found.items if item.similarity is not None}
+        suitable = {
+            id: near.get(id, self._items[id]) for id in total.keys() | near.keys() if suits(self._items[id], filters)
+        }
         return matches(suitable, total, self._index, wanted, limit)
 
     def key_of(self, match: Match) -> str | None:

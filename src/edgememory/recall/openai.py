@@ -83,6 +83,9 @@ class OpenAIEmbedder:
     def local(self) -> bool:
         return False
 
+    async def warm(self) -> None:
+        """There is nothing to load."""
+
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         """Return one vector a text, in their order.
 

@@ -43,6 +43,8 @@ class Query(Struct, frozen=True, kw_only=True):
     terms: tuple[tuple[str, ...], ...]
     language: Language
     filters: Filters = ALL
+    vector: tuple[float, ...] | None = None
+    """What it means, by the embedder of the origin's vectors."""
 
 
 class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -63,6 +65,8 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """When another fact took this one's place."""
     previous: str | None = None
     """The id of the message before it in the same conversation, as far as that is known."""
+    similarity: float | None = None
+    """The cosine of its vector and the query's, where it is among the nearest."""
 
 
 class Candidates(Struct, frozen=True, kw_only=True):
@@ -84,6 +88,8 @@ class Why(Struct, frozen=True, omit_defaults=True):
     """The words of the query that stand in it, in one form or another."""
     beside: bool = False
     """It stands beside something that was found by its words."""
+    similarity: float | None = None
+    """How near its meaning is to the query's: the cosine of their vectors."""
 
 
 class Match(Struct, frozen=True, kw_only=True, omit_defaults=True):

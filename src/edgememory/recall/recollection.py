@@ -6,7 +6,7 @@ import anyio
 
 from edgememory.errors import StoreError
 from edgememory.models import UserKey
-from edgememory.recall.deep import candidates
+from edgememory.recall.deep import candidates, meaning_of
 from edgememory.recall.language import Language
 from edgememory.recall.local import LocalRecall
 from edgememory.recall.query import Candidates, Filters, Match
@@ -44,12 +44,15 @@ class Recollection:
 
     async def find_deep(self, text: str, *, limit: int, filters: Filters, timeout: float) -> list[Match]:
         """Ask for the whole history too. What it says counts from when it arrives, be that after *timeout*."""
-        query = query_for(text, self._language, filters)
         found: list[Candidates] = []
         arrived = anyio.Event()
 
         async def search() -> None:
             try:
+                vector = await meaning_of(text, self._runtime.embedder)
+                query = query_for(text, self._language, filters, vector=vector)
+                if not query.terms and vector is None:
+                    return
                 found.append(
                     await candidates(self._runtime.tiered, self._user, query, limit=limit, timeout=DEEP_TIMEOUT)
                 )
@@ -60,7 +63,7 @@ class Recollection:
             finally:
                 arrived.set()
 
-        if query.terms and not self._view.ended:
+        if text and not self._view.ended:
             self._runtime.background.start(search)
             with anyio.move_on_after(timeout):
                 await arrived.wait()

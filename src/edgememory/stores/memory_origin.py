@@ -116,6 +116,9 @@ class InMemoryOrigin:
     ) -> None:
         self._extractions.postpone(awaiting, seconds=seconds, error=error, gives_up=gives_up)
 
+    async def check_embedder(self, model: str, dimensions: int) -> None:
+        """Any will do: there are no vectors here, and texts are found by their words."""
+
     async def warm(self) -> None:
         """There is no connection to open."""
 

@@ -35,6 +35,8 @@ class HashEmbedder:
     def local(self) -> bool:
         return True
 
+    async def warm(self) -> None: ...
+
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         return [self._vector(text) for text in texts]
 

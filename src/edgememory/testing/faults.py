@@ -146,6 +146,9 @@ class DistantOrigin:
             lambda: self._store.get_messages(user, session_id=session_id, cursor=cursor, limit=limit),
         )
 
+    async def check_embedder(self, model: str, dimensions: int) -> None:
+        await self._way.carry("check_embedder", lambda: self._store.check_embedder(model, dimensions))
+
     async def claim_extractions(self, namespace: str, *, lease: float, limit: int) -> Sequence[Awaiting]:
         return await self._way.carry(
             "claim_extractions", lambda: self._store.claim_extractions(namespace, lease=lease, limit=limit)

@@ -9,12 +9,22 @@ import msgspec
 from msgspec import Struct
 
 from edgememory.changes import Change
+from edgememory.errors import ConfigError
 from edgememory.models import Awaiting, Committed, Entry, Message, Page, Refused, UserKey
 from edgememory.recall.query import Candidates, Query
 from edgememory.store import OriginStore
 from edgememory.stores.paging import check_page, page
 from edgememory.stores.postgres.connections import Connections
-from edgememory.stores.postgres.documents import GET, SEARCH, candidates_of, entry_of, query_document
+from edgememory.stores.postgres.documents import (
+    GET,
+    SEARCH,
+    SEARCH_NEAR,
+    candidates_of,
+    entry_of,
+    near_of,
+    query_document,
+    vector_text,
+)
 from edgememory.stores.postgres.errors import postgres_errors
 from edgememory.stores.postgres.line import open_line
 
@@ -23,6 +33,8 @@ _DELETE = "SELECT edgememory.delete_user($1, $2)::text"
 _GET_MESSAGES = "SELECT edgememory.get_messages($1, $2, $3, $4::text::uuid, $5)::text"
 _CLAIM = "SELECT edgememory.claim_extractions($1, $2, $3)::text"
 _FINISH = "SELECT edgememory.finish_extraction($1, $2, $3::text::uuid, $4::json)::text"
+_HAS_EMBEDDER = "SELECT to_regclass('edgememory.embedder') IS NOT NULL"
+_EMBEDDER = "SELECT model || ', ' || dimensions || ' dimensions' FROM edgememory.embedder"
 _POSTPONE = "SELECT edgememory.postpone_extraction($1, $2, $3::text::uuid, $4, $5, $6)::text"
 
 
@@ -84,7 +96,21 @@ class PostgresPrimary:
         return page(_HISTORY.decode(raw), limit)
 
     async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
-        return candidates_of(await self._run("search", SEARCH, user, query_document(query, limit)))
+        document = query_document(query, limit)
+        if query.vector is None:
+            return candidates_of(await self._run("search", SEARCH, user, document))
+        return near_of(await self._run("search", SEARCH_NEAR, user, document, vector_text(query.vector)))
+
+    async def check_embedder(self, model: str, dimensions: int) -> None:
+        with postgres_errors("check_embedder"):
+            is_there = await self._runs.fetchval(_HAS_EMBEDDER)
+            made_of = await self._runs.fetchval(_EMBEDDER) if is_there else None
+        if made_of != f"{model}, {dimensions} dimensions":
+            there = "no vectors" if made_of is None else f"vectors of {made_of}"
+            raise ConfigError(
+                f"the embedder makes vectors of {model}, {dimensions} dimensions, and the origin has {there}.\n"
+                "  Run `edgememory reembed`, or configure the embedder that they were made by."
+            )
 
     async def claim_extractions(self, namespace: str, *, lease: float, limit: int) -> Sequence[Awaiting]:
         with postgres_errors("claim_extractions"):

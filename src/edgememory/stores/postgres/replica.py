@@ -13,7 +13,7 @@ from edgememory.models import Entry, UserKey
 from edgememory.recall.query import Candidates, Query
 from edgememory.store import ReplicaStore
 from edgememory.stores.postgres.connections import Connections
-from edgememory.stores.postgres.documents import candidates_of, entry_of, query_document
+from edgememory.stores.postgres.documents import candidates_of, entry_of, near_of, query_document, vector_text
 from edgememory.stores.postgres.errors import postgres_errors
 from edgememory.stores.postgres.line import open_line
 from edgememory.stores.postgres.nearest import Copy, choose, in_turn
@@ -23,6 +23,7 @@ _log = logging.getLogger("edgememory")
 
 # One that was promoted is no copy any more: it would call its content true as of now, for ever.
 _GET = "SELECT CASE WHEN pg_is_in_recovery() THEN edgememory.get($1, $2)::text END"
+_SEARCH_NEAR = "SELECT CASE WHEN pg_is_in_recovery() THEN edgememory.search_near($1, $2, $3::json, $4)::text END"
 _SEARCH = "SELECT CASE WHEN pg_is_in_recovery() THEN edgememory.search($1, $2, $3::json)::text END"
 _PROMOTED = (
     "it is no replica: it follows nobody. If it was promoted by mistake, make it a replica again; if it is the new"
@@ -83,7 +84,11 @@ class PostgresReplica:
         return entry_of(await self._ask_in_turn("get", _GET, user))
 
     async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
-        return candidates_of(await self._ask_in_turn("search", _SEARCH, user, query_document(query, limit)))
+        document = query_document(query, limit)
+        if query.vector is None:
+            return candidates_of(await self._ask_in_turn("search", _SEARCH, user, document))
+        vector = vector_text(query.vector)
+        return near_of(await self._ask_in_turn("search", _SEARCH_NEAR, user, document, vector))
 
     async def get_each(self, user: UserKey) -> Mapping[str, Entry | StoreError]:
         async def one(copy: Copy) -> Entry | StoreError:

@@ -66,7 +66,7 @@ RETURN CASE
 END;
 COMMENT ON FUNCTION edgememory.id_time(uuid) IS 'When a UUIDv7 was made; null for any other.';
 
-CREATE FUNCTION edgememory.search(namespace text, user_id text, query json) RETURNS json
+CREATE FUNCTION edgememory.search(namespace text, user_id text, query json, also uuid[] DEFAULT '{}') RETURNS json
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -155,6 +155,8 @@ BEGIN
                 SELECT id, sum(weight) / (1.72 + 0.48 * octets / (SELECT total.octets FROM total)) AS score
                 FROM hit JOIN term USING (n) GROUP BY id, octets ORDER BY score DESC, id DESC LIMIT most
             ) scored
+            UNION
+            SELECT unnest(also)
         ),
         -- With the two before and the two after them in the conversation.
         told AS MATERIALIZED (
@@ -200,6 +202,6 @@ BEGIN
         FROM total
     );
 END $$;
-COMMENT ON FUNCTION edgememory.search(text, text, json) IS
+COMMENT ON FUNCTION edgememory.search(text, text, json, uuid[]) IS
     'What of the user''s messages, summaries and facts holds any term of "query" (see edgememory.recall.query), the most promising '
-    '"most" of them, each message with the two before and after it; and how often each term occurs.';
+    '"most" of them and those of "also", each message with the two before and after it; and how often each term occurs.';

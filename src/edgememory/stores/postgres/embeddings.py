@@ -1,0 +1,139 @@
+"""Which texts have vectors of which model, and filling in those that have none."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from importlib.resources import files
+
+import asyncpg
+from msgspec import Struct
+
+from edgememory.errors import StoreBlockedError
+from edgememory.recall.embedder import Embedder
+from edgememory.stores.postgres.documents import vector_text
+from edgememory.stores.postgres.errors import postgres_errors
+from edgememory.stores.postgres.line import connected
+
+BATCH = 32
+"""Texts at a time: decoding the vectors of 128 long ones would hold up the loop for 30 ms."""
+TEXT_CHARACTERS = 8192
+
+_STORE = "embeddings"
+_SCHEMA = """
+    SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'vector'
+"""
+_WAITING = """
+    SELECT count(*) FROM edgememory.embeddings WHERE model IS NULL OR model < $1 OR model > $1
+"""
+_BATCH = """
+    SELECT e.namespace, e.user_id, e.id, left(coalesce(m.text, s.text, f.text), $3) AS text
+    FROM (
+        SELECT namespace, user_id, id FROM edgememory.embeddings
+        WHERE model IS NULL OR model < $1 OR model > $1 LIMIT $2
+    ) e
+    LEFT JOIN edgememory.messages m USING (namespace, user_id, id)
+    LEFT JOIN edgememory.summaries s USING (namespace, user_id, id)
+    LEFT JOIN edgememory.facts f USING (namespace, user_id, id)
+"""
+_KEEP = """
+    UPDATE edgememory.embeddings e SET model = $1, vector = given.vector::{schema}.halfvec
+    FROM unnest($2::text[], $3::text[], $4::uuid[], $5::text[]) AS given(namespace, user_id, id, vector)
+    WHERE (e.namespace, e.user_id, e.id) = (given.namespace, given.user_id, given.id)
+"""
+
+
+class Prepared(Struct, frozen=True):
+    """Which model a database has its vectors of."""
+
+    model: str
+    dimensions: int
+
+
+class Embeddings:
+    """One connection that fills in vectors. Any number may do so at once: then some texts are embedded twice."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", embedder: Embedder) -> None:
+        self._connection = connection
+        self._embedder = embedder
+        self._schema = ""
+
+    async def prepare(self) -> None:
+        """Make what vectors of this embedder need, and let everything wait for it that has none of it.
+
+        Raises:
+            StoreBlockedError: the server has no pgvector 0.8, or the role may not make what is needed.
+        """
+        model, dimensions = self._embedder.model, self._embedder.dimensions
+        with postgres_errors("prepare", store=_STORE):
+            await self._connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            schema = await self._find_schema()
+            sql = (files("edgememory.stores.postgres") / "vectors.sql").read_text("utf-8")
+            for name, value in (("schema", schema), ("model", _literal(model)), ("dimensions", str(dimensions))):
+                sql = sql.replace(f"{{{name}}}", value)
+            async with self._connection.transaction():
+                await self._connection.execute(sql)
+
+    async def waiting(self) -> int:
+        """Count the texts without a vector of this embedder's model."""
+        with postgres_errors("waiting", store=_STORE):
+            return int(await self._connection.fetchval(_WAITING, self._embedder.model))
+
+    async def fill(self) -> int:
+        """Embed some of them, and say how many: 0 if none waits.
+
+        Raises:
+            StoreError: the embedder or the database fails. What was filled in stays.
+        """
+        model = self._embedder.model
+        with postgres_errors("fill", store=_STORE):
+            schema = self._schema or await self._find_schema()
+            rows = await self._connection.fetch(_BATCH, model, BATCH, TEXT_CHARACTERS)
+        texts = [row["text"] for row in rows]
+        vectors = await self._embedder.embed([text for text in texts if text is not None])
+        found = iter(vectors)
+        written = [None if text is None else vector_text(next(found)) for text in texts]
+        columns = [[row[name] for row in rows] for name in ("namespace", "user_id", "id")]
+        with postgres_errors("fill", store=_STORE):
+            await self._connection.execute(_KEEP.replace("{schema}", schema), model, *columns, written)
+        return len(rows)
+
+    async def index(self) -> None:
+        """Build the index of the current model, which takes its time, and drop those of others."""
+        model, dimensions = self._embedder.model, self._embedder.dimensions
+        name = f"embeddings_near_{sha256(f'{model} {dimensions}'.encode()).hexdigest()[:12]}"
+        with postgres_errors("index", store=_STORE):
+            schema = self._schema or await self._find_schema()
+            await self._connection.execute(
+                f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON edgememory.embeddings"
+                f" USING hnsw ((vector::{schema}.halfvec({dimensions})) {schema}.halfvec_cosine_ops)"
+                f" WHERE model = {_literal(model)}"
+            )
+            others = await self._connection.fetch(
+                "SELECT indexname FROM pg_indexes WHERE schemaname = 'edgememory'"
+                " AND starts_with(indexname, 'embeddings_near_') AND indexname <> $1",
+                name,
+            )
+            for other in others:
+                await self._connection.execute(f"DROP INDEX CONCURRENTLY edgememory.{other['indexname']}")
+
+    async def _find_schema(self) -> str:
+        found = await self._connection.fetchval(_SCHEMA)
+        if found is None:
+            raise StoreBlockedError("pgvector is not there: run `edgememory reembed`", store=_STORE, operation="fill")
+        self._schema = str(found)
+        return self._schema
+
+
+@asynccontextmanager
+async def open_embeddings(dsn: str, embedder: Embedder) -> AsyncGenerator[Embeddings]:
+    """Connect to the origin for filling in vectors."""
+    with postgres_errors("connect", store=_STORE):
+        connection = await connected(dsn)
+    try:
+        yield Embeddings(connection, embedder)
+    finally:
+        await connection.close(timeout=5)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

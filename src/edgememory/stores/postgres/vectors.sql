@@ -1,0 +1,83 @@
+-- What a database needs to find texts by meaning, with one model. Not a migration: it needs the extension pgvector, and a
+-- model. `edgememory reembed` runs it, as often as it likes. {schema}, {model} and {dimensions} are filled in.
+
+CREATE TABLE IF NOT EXISTS edgememory.embedder (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    model text NOT NULL,
+    dimensions integer NOT NULL
+);
+COMMENT ON TABLE edgememory.embedder IS 'One row: which model makes the vectors. Those of any other are compared with nothing.';
+
+CREATE TABLE IF NOT EXISTS edgememory.embeddings (
+    namespace text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    id uuid NOT NULL,
+    model text COLLATE "C",
+    vector {schema}.halfvec,
+    PRIMARY KEY (namespace, user_id, id)
+);
+CREATE INDEX IF NOT EXISTS embeddings_model ON edgememory.embeddings (model);
+COMMENT ON TABLE edgememory.embeddings IS
+    'One row for each message, summary and fact. Without the current model it waits for `edgememory work`; a text that has no '
+    'vector, since the model knows none of its words, has the model all the same.';
+
+CREATE OR REPLACE FUNCTION edgememory.on_text() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        DELETE FROM edgememory.embeddings e
+        WHERE e.namespace = OLD.namespace AND e.user_id = OLD.user_id AND e.id = OLD.id;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO edgememory.embeddings (namespace, user_id, id)
+        SELECT NEW.namespace, NEW.user_id, NEW.id WHERE NEW.id IS NOT NULL AND NEW.text IS NOT NULL
+        ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE TRIGGER text_to_embed AFTER INSERT OR DELETE OR UPDATE OF id, text ON edgememory.messages
+    FOR EACH ROW EXECUTE FUNCTION edgememory.on_text();
+CREATE OR REPLACE TRIGGER text_to_embed AFTER INSERT OR DELETE OR UPDATE OF id, text ON edgememory.summaries
+    FOR EACH ROW EXECUTE FUNCTION edgememory.on_text();
+CREATE OR REPLACE TRIGGER text_to_embed AFTER INSERT OR DELETE OR UPDATE OF id, text ON edgememory.facts
+    FOR EACH ROW EXECUTE FUNCTION edgememory.on_text();
+
+INSERT INTO edgememory.embeddings (namespace, user_id, id)
+SELECT namespace, user_id, id FROM edgememory.messages
+UNION ALL SELECT namespace, user_id, id FROM edgememory.summaries
+UNION ALL SELECT namespace, user_id, id FROM edgememory.facts WHERE id IS NOT NULL AND text IS NOT NULL
+ON CONFLICT DO NOTHING;
+
+CREATE OR REPLACE FUNCTION edgememory.search_near(namespace text, user_id text, query json, vector text) RETURNS json
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, {schema}, pg_temp
+-- Whoever has more texts than are worth comparing one by one: the index goes on until it has found enough of this user's.
+SET hnsw.iterative_scan = relaxed_order
+AS $$
+#variable_conflict use_column
+DECLARE
+    namespace_ CONSTANT text := $1;
+    user_id_ CONSTANT text := $2;
+    wanted CONSTANT halfvec({dimensions}) := $4::halfvec({dimensions});
+    ids uuid[];
+    similarities json;
+BEGIN
+    SELECT array_agg(near.id), json_object_agg(near.id, 1 - near.distance) INTO ids, similarities
+    FROM (
+        SELECT id, vector::halfvec({dimensions}) <=> wanted AS distance
+        FROM edgememory.embeddings
+        WHERE namespace = namespace_ AND user_id = user_id_ AND model = {model} AND vector IS NOT NULL
+        ORDER BY distance LIMIT coalesce((query ->> 'most')::integer, 40)
+    ) near;
+    RETURN json_build_object(
+        'found', edgememory.search(namespace_, user_id_, query, coalesce(ids, ARRAY[]::uuid[])),
+        'similarities', coalesce(similarities, json_build_object())
+    );
+END $$;
+COMMENT ON FUNCTION edgememory.search_near(text, text, json, text) IS
+    'As edgememory.search, with the texts whose vectors are nearest to "vector", and the cosine of each.';
+
+INSERT INTO edgememory.embedder (model, dimensions) VALUES ({model}, {dimensions})
+ON CONFLICT (one) DO UPDATE SET model = excluded.model, dimensions = excluded.dimensions;

@@ -1,0 +1,164 @@
+"""Texts found by what they mean, on real Postgres with pgvector."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import asyncpg
+import pytest
+
+from edgememory import ConfigError, EdgeMemory, Parts, StoreUnavailableError, Tier
+from edgememory.models import UserKey
+from edgememory.outbox.memory import MemoryOutbox
+from edgememory.recall.embedder import Embedder, Vector
+from edgememory.recall.query import Filters
+from edgememory.stores.postgres import PostgresPrimary
+from edgememory.stores.postgres.embeddings import Embeddings, open_embeddings
+from edgememory.testing.embedder import HashEmbedder
+from edgememory.testing.talk import Talk
+from tests.raw_postgres import raw_connection
+from tests.servers import each_postgres_version
+
+__all__ = ["each_postgres_version"]
+
+USER = UserKey("default", "caller")
+
+
+class Meanings(HashEmbedder):
+    """Knows that a dog is a pet, which no stemmer does."""
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        return await super().embed([text.casefold().replace("dog", "pet") for text in texts])
+
+
+@pytest.fixture
+async def origin(migrated_database: str) -> AsyncIterator[PostgresPrimary]:
+    primary = PostgresPrimary(migrated_database)
+    yield primary
+    await primary.aclose()
+
+
+@pytest.fixture
+async def embeddings(migrated_database: str) -> AsyncIterator[Embeddings]:
+    async with open_embeddings(migrated_database, Meanings()) as embeddings:
+        yield embeddings
+
+
+def memory_of(origin: PostgresPrimary, embedder: Embedder) -> EdgeMemory:
+    tier = Tier(name="origin", store=origin, timeout=5.0)
+    return EdgeMemory(Parts(origin=tier, outbox=MemoryOutbox(), embedder=embedder))
+
+
+async def fill(embeddings: Embeddings) -> int:
+    filled = 0
+    while done := await embeddings.fill():
+        filled += done
+    return filled
+
+
+@pytest.mark.anyio
+async def test_what_means_the_same_is_found(origin: PostgresPrimary, embeddings: Embeddings) -> None:
+    talk = Talk()
+    await embeddings.prepare()
+    await origin.commit(USER, [talk.says("Rex is my dog"), talk.says("It rains"), talk.remembers("Has a dog")])
+    async with memory_of(origin, Meanings()) as memory:
+        assert await memory.search("caller", "pet") == [], "commit waits for no vector"
+        assert await fill(embeddings) == 3
+        first, second, *_ = await memory.search("caller", "pet")
+        assert {first.text, second.text} == {"Rex is my dog", "Has a dog"}
+        assert first.why.similarity is not None
+        assert first.why.words == ()
+        (fact,) = await memory.search("caller", "pet", filters=Filters(kinds=("fact",)))
+        assert fact.text == "Has a dog"
+        assert await memory.search("somebody else", "pet") == []
+        async with memory.session("caller") as session:
+            matches = await session.recall("pet", deep=True, timeout=5)
+            assert "Rex is my dog" in {match.text for match in matches}
+
+
+@pytest.mark.anyio
+async def test_what_was_there_before_is_filled_in_too(origin: PostgresPrimary, embeddings: Embeddings) -> None:
+    await origin.commit(USER, [Talk().says(f"Message {number}") for number in range(70)])
+    await embeddings.prepare()
+    assert await embeddings.waiting() == 70
+    assert await embeddings.fill() < 70
+    await embeddings.prepare()  # interrupted, and run again
+    await fill(embeddings)
+    assert await embeddings.waiting() == 0
+    await embeddings.index()
+    await embeddings.index()
+
+
+@pytest.mark.anyio
+async def test_what_is_gone_has_no_vector(
+    origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str
+) -> None:
+    talk = Talk(base=0)
+    await embeddings.prepare()
+    await origin.commit(USER, [talk.says("Rex is my dog"), talk.remembers("Has a dog"), talk.remembers("Has a cat")])
+    await fill(embeddings)
+    await origin.commit(USER, [talk.forgets("Has a dog"), talk.remembers("Has a cat"), talk.uses("Has a cat")])
+    async with raw_connection(migrated_database) as raw:
+        assert await _count(raw) == 2, "the cat's, said again, waits anew"
+        await fill(embeddings)
+        await origin.delete(USER)
+        assert await _count(raw) == 0
+
+
+async def _count(raw: asyncpg.Connection) -> int:
+    return int(await raw.fetchval("SELECT count(*) FROM edgememory.embeddings"))
+
+
+@pytest.mark.anyio
+async def test_vectors_of_two_models_are_never_compared(
+    origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str
+) -> None:
+    await embeddings.prepare()
+    await origin.commit(USER, [Talk().says("Rex is my dog"), Talk().says("My dog barks")])
+    await fill(embeddings)
+    await embeddings.index()
+    async with open_embeddings(migrated_database, HashEmbedder(32)) as other:
+        await other.prepare()
+        assert await other.waiting() == 2
+        async with memory_of(origin, HashEmbedder(32)) as memory:
+            assert await memory.search("caller", "pet") == []
+            await fill(other)
+            await other.index()
+            assert len(await memory.search("caller", "rex")) == 2
+    async with raw_connection(migrated_database) as raw:
+        indexes = await raw.fetch("SELECT FROM pg_indexes WHERE indexname LIKE 'embeddings_near%'")
+        assert len(indexes) == 1
+
+
+@pytest.mark.anyio
+async def test_an_embedder_that_does_not_fit_is_refused_at_the_start(
+    embeddings: Embeddings, migrated_database: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"the origin has no vectors"):
+        await memory_of(PostgresPrimary(migrated_database), Meanings()).open()
+    await embeddings.prepare()
+    with pytest.raises(ConfigError, match="hash-32, 32 dimensions, and the origin has vectors of hash-64, 64"):
+        await memory_of(PostgresPrimary(migrated_database), HashEmbedder(32)).open()
+
+
+class Broken(Meanings):
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        raise StoreUnavailableError("away", store="embedder", operation="embed")
+
+
+class Wordless(Meanings):
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        return [[0.0] * self.dimensions for _ in texts]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("embedder", [Broken(), Wordless()])
+async def test_without_a_vector_words_do(
+    origin: PostgresPrimary, embeddings: Embeddings, embedder: Embedder, migrated_database: str
+) -> None:
+    await embeddings.prepare()
+    await origin.commit(USER, [Talk().says("Rex is my dog")])
+    if isinstance(embedder, Wordless):
+        async with open_embeddings(migrated_database, embedder) as wordless:
+            assert await fill(wordless) == 1
+    async with memory_of(origin, embedder) as memory:
+        assert [match.text for match in await memory.search("caller", "dogs")] == ["Rex is my dog"]
+        assert await memory.search("caller", "pet") == []
