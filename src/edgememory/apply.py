@@ -64,7 +64,7 @@ def overlay(entry: Entry, changes: Iterable[Change], *, now: float) -> Entry:
     if snapshot == entry.snapshot:
         return entry
     tentative_at = max(round(now, 6), round(entry.tentative_at + _MICROSECOND, 6))
-    return Entry(snapshot=snapshot, synced_at=entry.synced_at, tentative_at=tentative_at)
+    return replace(entry, snapshot=snapshot, tentative_at=tentative_at)
 
 
 def bound(state: Snapshot, limits: Limits = LIMITS) -> Snapshot:

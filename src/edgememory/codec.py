@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from edgememory.errors import CorruptEntryError
-from edgememory.models import Entry, Snapshot
+from edgememory.models import Entry, Snapshot, Vectors
 
 FORMAT = 1
 
@@ -20,6 +20,7 @@ class _Document(Struct, kw_only=True, omit_defaults=True):
     synced_at: _Seconds
     tentative_at: _Seconds = 0.0
     snapshot: Snapshot
+    vectors: Vectors | None = None
 
 
 _ENCODER = msgspec.json.Encoder()
@@ -34,6 +35,7 @@ def encode(entry: Entry) -> bytes:
             synced_at=entry.synced_at,
             tentative_at=entry.tentative_at,
             snapshot=entry.snapshot,
+            vectors=entry.vectors,
         )
     )
 
@@ -53,4 +55,9 @@ def decode(raw: bytes | str) -> Entry:
         raise CorruptEntryError(f"entry has format {document.format}; this version reads format {FORMAT}")
     if document.snapshot.erased_at > document.snapshot.version:
         raise CorruptEntryError("not an entry: its user was erased after its version")
-    return Entry(snapshot=document.snapshot, synced_at=document.synced_at, tentative_at=document.tentative_at)
+    return Entry(
+        snapshot=document.snapshot,
+        synced_at=document.synced_at,
+        tentative_at=document.tentative_at,
+        vectors=document.vectors,
+    )

@@ -115,6 +115,13 @@ class Snapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return not self.exists and self.erased_at > 0
 
 
+class Vectors(Struct, frozen=True):
+    """Vectors of a snapshot's texts, by id: one signed byte a dimension."""
+
+    model: str
+    of: dict[str, bytes]
+
+
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a cache holds. Times are seconds since 1970 by the origin's clock, in whole microseconds."""
 
@@ -123,6 +130,8 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When the content was true. Never restamped."""
     tentative_at: float = 0.0
     """Above 0: shows changes that the origin has not acknowledged."""
+    vectors: Vectors | None = None
+    """Where an embedder in the process itself made them."""
 
     @property
     def order(self) -> Order:

@@ -147,7 +147,7 @@ class Session:
         recollection = self._stay.recollection
         if deep:
             return await recollection.find_deep(text, limit=limit, filters=filters, timeout=timeout)
-        return recollection.find(text, limit=limit, filters=filters)
+        return await recollection.find(text, limit=limit, filters=filters)
 
     # Changing
 

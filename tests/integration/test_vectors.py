@@ -162,3 +162,36 @@ async def test_without_a_vector_words_do(
     async with memory_of(origin, embedder) as memory:
         assert [match.text for match in await memory.search("caller", "dogs")] == ["Rex is my dog"]
         assert await memory.search("caller", "pet") == []
+
+
+@pytest.mark.anyio
+async def test_a_snapshot_carries_what_finds_by_meaning_without_asking_anybody(
+    origin: PostgresPrimary, embeddings: Embeddings
+) -> None:
+    await embeddings.prepare()
+    await origin.commit(USER, [Talk().remembers("Has a dog"), Talk().remembers("Likes opera")])
+    assert (await origin.get(USER)).vectors is None
+    await fill(embeddings)
+    vectors = (await origin.get(USER)).vectors
+    assert vectors is not None
+    assert (vectors.model, {len(small) for small in vectors.of.values()}) == ("hash-64", {64})
+    async with memory_of(origin, Meanings()) as memory, memory.session("caller", timeout=5) as session:
+        await origin.aclose()  # from now on nobody could answer
+        first, *_ = await session.recall("pet")
+        assert first.text == "Has a dog"
+        assert first.why.similarity is not None
+
+
+@pytest.mark.anyio
+async def test_vectors_of_a_model_elsewhere_stay_at_the_origin(origin: PostgresPrimary, migrated_database: str) -> None:
+    async with open_embeddings(migrated_database, Elsewhere()) as embeddings:
+        await embeddings.prepare()
+        await origin.commit(USER, [Talk().remembers("Has a dog")])
+        await fill(embeddings)
+    assert (await origin.get(USER)).vectors is None
+
+
+class Elsewhere(Meanings):
+    @property
+    def local(self) -> bool:
+        return False

@@ -46,19 +46,25 @@ class LocalRecall:
         limit: int,
         filters: Filters = ALL,
         found: Candidates | None = None,
+        near: Mapping[str, float] | None = None,
     ) -> list[Match]:
         """Return the best matches for *text*. *changes* are those that the snapshot shows, perhaps only in part.
 
         *found* is what a deep search of the same text has found: it knows how rare each word is among all texts.
+        *near* are the texts of the snapshot that mean nearly the same.
         """
         self._follow(snapshot, changes)
         wanted = asked(text, self._language)
         weights = self._index.weights(wanted) if found is None else weights_of(found, wanted)
         scores = self._index.scores(weights, mean_length=self._index.mean_length)
         total = lent(scores, self._previous, self._following)
-        near = {} if found is None else {item.id: item for item in found.items if item.similarity is not None}
+        alike = dict(near or {})
+        if found is not None:
+            alike |= {item.id: item.similarity for item in found.items if item.similarity is not None}
         suitable = {
-            id: near.get(id, self._items[id]) for id in total.keys() | near.keys() if suits(self._items[id], filters)
+            id: replace(item, similarity=alike.get(id)) if id in alike else item
+            for id in total.keys() | alike.keys()
+            if (item := self._items.get(id)) is not None and suits(item, filters)
         }
         return matches(suitable, total, self._index, wanted, limit)
 

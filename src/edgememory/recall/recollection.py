@@ -1,6 +1,7 @@
 """What a session remembers when it is asked."""
 
 import logging
+from collections.abc import Mapping
 
 import anyio
 
@@ -11,6 +12,7 @@ from edgememory.recall.language import Language
 from edgememory.recall.local import LocalRecall
 from edgememory.recall.query import Candidates, Filters, Match
 from edgememory.recall.rank import query_for
+from edgememory.recall.vectors import similarities
 from edgememory.runtime import Runtime
 from edgememory.view import View
 
@@ -32,15 +34,26 @@ class Recollection:
         self._language: Language = language
         self._local = LocalRecall(language)
 
-    def find(self, text: str, *, limit: int, filters: Filters, found: Candidates | None = None) -> list[Match]:
+    async def find(self, text: str, *, limit: int, filters: Filters, found: Candidates | None = None) -> list[Match]:
         """Find what the session knows of. *found* is what a deep search for *text* has brought."""
         view = self._view
         if view.ended:
             return []
         changes = {**view.waiting, **view.own}
-        matches = self._local.search(text, view.snapshot, changes, limit=limit, filters=filters, found=found)
+        near = await self._near(text)
+        matches = self._local.search(text, view.snapshot, changes, limit=limit, filters=filters, found=found, near=near)
         self.used |= {key: None for match in matches if (key := self._local.key_of(match)) is not None}
         return matches
+
+    async def _near(self, text: str) -> Mapping[str, float]:
+        """Compare *text* with the vectors that the entry brought along, where that needs nobody's answer."""
+        embedder, entry = self._runtime.embedder, self._view.entry
+        if embedder is None or not embedder.local or entry is None or entry.vectors is None:
+            return {}
+        if entry.vectors.model != embedder.model:
+            return {}
+        vector = await meaning_of(text, embedder)
+        return {} if vector is None else similarities(entry.vectors, vector)
 
     async def find_deep(self, text: str, *, limit: int, filters: Filters, timeout: float) -> list[Match]:
         """Ask for the whole history too. What it says counts from when it arrives, be that after *timeout*."""
@@ -67,4 +80,4 @@ class Recollection:
             self._runtime.background.start(search)
             with anyio.move_on_after(timeout):
                 await arrived.wait()
-        return self.find(text, limit=limit, filters=filters, found=found[0] if found else None)
+        return await self.find(text, limit=limit, filters=filters, found=found[0] if found else None)

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from edgememory.errors import StoreBlockedError
 from edgememory.recall.embedder import Embedder
+from edgememory.recall.vectors import quantised
 from edgememory.stores.postgres.documents import vector_text
 from edgememory.stores.postgres.errors import postgres_errors
 from edgememory.stores.postgres.line import connected
@@ -36,8 +37,9 @@ _BATCH = """
     LEFT JOIN edgememory.facts f USING (namespace, user_id, id)
 """
 _KEEP = """
-    UPDATE edgememory.embeddings e SET model = $1, vector = given.vector::{schema}.halfvec
-    FROM unnest($2::text[], $3::text[], $4::uuid[], $5::text[]) AS given(namespace, user_id, id, vector)
+    UPDATE edgememory.embeddings e SET model = $1, vector = given.vector::{schema}.halfvec, small = given.small
+    FROM unnest($2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[])
+        AS given(namespace, user_id, id, vector, small)
     WHERE (e.namespace, e.user_id, e.id) = (given.namespace, given.user_id, given.id)
 """
 
@@ -91,10 +93,13 @@ class Embeddings:
         texts = [row["text"] for row in rows]
         vectors = await self._embedder.embed([text for text in texts if text is not None])
         found = iter(vectors)
-        written = [None if text is None else vector_text(next(found)) for text in texts]
+        each = [None if text is None else next(found) for text in texts]
+        written = [None if vector is None else vector_text(vector) for vector in each]
+        # Snapshots carry those that a session can compare a query with, without asking anybody.
+        small = [None if vector is None or not self._embedder.local else quantised(vector) for vector in each]
         columns = [[row[name] for row in rows] for name in ("namespace", "user_id", "id")]
         with postgres_errors("fill", store=_STORE):
-            await self._connection.execute(_KEEP.replace("{schema}", schema), model, *columns, written)
+            await self._connection.execute(_KEEP.replace("{schema}", schema), model, *columns, written, small)
         return len(rows)
 
     async def index(self) -> None:

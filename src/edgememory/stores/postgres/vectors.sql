@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS edgememory.embeddings (
     id uuid NOT NULL,
     model text COLLATE "C",
     vector {schema}.halfvec,
+    small bytea,
     PRIMARY KEY (namespace, user_id, id)
 );
 CREATE INDEX IF NOT EXISTS embeddings_model ON edgememory.embeddings (model);
@@ -49,6 +50,24 @@ SELECT namespace, user_id, id FROM edgememory.messages
 UNION ALL SELECT namespace, user_id, id FROM edgememory.summaries
 UNION ALL SELECT namespace, user_id, id FROM edgememory.facts WHERE id IS NOT NULL AND text IS NOT NULL
 ON CONFLICT DO NOTHING;
+
+CREATE OR REPLACE FUNCTION edgememory.small_vectors(namespace text, user_id text, snapshot json) RETURNS json
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT json_build_object('model', {model}, 'of', json_object_agg(e.id, translate(encode(e.small, 'base64'), E'\n', '')))
+        FROM (
+            SELECT (item ->> 'id')::uuid AS id FROM json_array_elements(snapshot -> 'facts') item
+            UNION ALL SELECT (item ->> 'id')::uuid FROM json_array_elements(snapshot -> 'summaries') item
+            UNION ALL SELECT (item ->> 'id')::uuid FROM json_array_elements(snapshot -> 'messages') item
+        ) shown
+        JOIN edgememory.embeddings e ON (e.namespace, e.user_id, e.id) = ($1, $2, shown.id)
+        WHERE e.model = {model} AND e.small IS NOT NULL
+        HAVING count(*) > 0
+    );
+END $$;
 
 CREATE OR REPLACE FUNCTION edgememory.search_near(namespace text, user_id text, query json, vector text) RETURNS json
 LANGUAGE plpgsql STABLE PARALLEL SAFE

@@ -9,6 +9,12 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN json_build_object('id', m.id, 'session_id', m.session_id, 'role', m.role, 'text', m.text,
     'at', edgememory.rfc3339(m.at), 'interrupted', m.interrupted, 'agent_id', m.agent_id, 'metadata', m.metadata);
 
+CREATE FUNCTION edgememory.small_vectors(namespace text, user_id text, snapshot json) RETURNS json
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN NULL::json;
+COMMENT ON FUNCTION edgememory.small_vectors(text, text, json) IS
+    'The vectors of a snapshot''s texts, one byte a dimension; null where there are none. `edgememory reembed` replaces it.';
+
 CREATE FUNCTION edgememory.get(namespace text, user_id text) RETURNS json
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -28,7 +34,11 @@ BEGIN
                 WHEN pg_is_in_recovery() THEN coalesce(extract(epoch FROM pg_last_xact_replay_timestamp()), 0)
                 ELSE extract(epoch FROM statement_timestamp())
             END,
-            'snapshot', json_build_object(
+            'snapshot', held.snapshot,
+            'vectors', edgememory.small_vectors(namespace_, user_id_, held.snapshot)
+        )
+        FROM (
+            SELECT json_build_object(
                 'version', greatest(u.version, e.epoch << 32),
                 'exists', coalesce(u."exists", false),
                 'erased_at', coalesce(u.erased_at, 0),
@@ -88,10 +98,10 @@ BEGIN
                         ORDER BY id DESC LIMIT 10
                     ) m
                 )
-            )
-        )
-        FROM edgememory.epoch e
-        LEFT JOIN edgememory.users u ON u.namespace = namespace_ AND u.user_id = user_id_
+            ) AS snapshot
+            FROM edgememory.epoch e
+            LEFT JOIN edgememory.users u ON u.namespace = namespace_ AND u.user_id = user_id_
+        ) held
     );
 END $$;
 COMMENT ON FUNCTION edgememory.get(text, text) IS
