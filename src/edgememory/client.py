@@ -32,7 +32,7 @@ from edgememory.limits import (
 )
 from edgememory.look import look
 from edgememory.models import Message, Page, Receipt, Snapshot
-from edgememory.outbox.delivery import Delivery, DeliveryPolicy, Settled
+from edgememory.outbox.delivery import Delivery, DeliveryPolicy
 from edgememory.outbox.writer import OutboxWriter
 from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
 from edgememory.recall.deep import candidates, meaning_of
@@ -309,8 +309,7 @@ class EdgeMemory:
         )
         extraction: Extraction | None = None
 
-        def settle(settled: Settled) -> None:
-            sessions.settle(settled)
+        def delivered() -> None:
             if extraction is not None:
                 extraction.committed()
 
@@ -321,7 +320,8 @@ class EdgeMemory:
             background=background,
             counters=self.counters,
             policy=self._delivery_policy,
-            on_settled=settle,
+            on_settled=sessions.settle,
+            on_delivered=delivered,
             now=self._now,
         )
         if parts.embedder is not None:

@@ -1,5 +1,6 @@
 """What a call leaves behind: extracted after it, behind everybody's back, once in effect."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -10,7 +11,7 @@ from edgememory import EdgeMemory, Parts, StoreRejectedError, StoreUnavailableEr
 from edgememory.changes import Change
 from edgememory.extract.extraction import ExtractionPolicy
 from edgememory.extract.extractor import Conversation, Extracted, ExtractedFact, ExtractedPreference
-from edgememory.models import Awaiting, Committed, Snapshot, UserKey
+from edgememory.models import Awaiting, Claim, Committed, Snapshot, UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.testing.clock import ManualClock
@@ -64,14 +65,13 @@ class World:
         self.origin = CountingOrigin(now=self.clock.now)
         self.outbox = MemoryOutbox()
 
-    def process(self, extractor: Scripted | None, *, poll: float | None = None) -> EdgeMemory:
-        policy = ExtractionPolicy() if poll is None else ExtractionPolicy(poll=poll)
+    def process(self, extractor: Scripted | None, *, poll: float = math.inf, retry: float = 5.0) -> EdgeMemory:
         return EdgeMemory(
             Parts(
                 origin=Tier(name="origin", store=self.origin, timeout=1.0),
                 outbox=self.outbox,
                 extractor=extractor,
-                extraction=policy,
+                extraction=ExtractionPolicy(poll=poll, retry=retry),
             )
         )
 
@@ -181,6 +181,35 @@ async def test_a_model_that_is_away_is_asked_again_later(world: World) -> None:
             world.clock.step(3600)
         await until(lambda: world.state.facts)
     assert len(extractor.heard) == 3
+
+
+class SlowToForget(MemoryOutbox):
+    """Acknowledges after everybody else had time to do what there was to do."""
+
+    async def ack(self, claim: Claim, ids: Sequence[str], version: int) -> None:
+        for _ in range(100):
+            await anyio.lowlevel.checkpoint()
+        await super().ack(claim, ids, version)
+
+
+@pytest.mark.anyio
+async def test_a_session_is_not_claimed_before_the_outbox_knows_that_it_was_delivered(world: World) -> None:
+    world.outbox = SlowToForget()
+    async with world.process(Scripted(LISBON)) as memory:
+        await call(memory)
+        await until(lambda: world.state.facts)
+        assert memory.counters.extractions_failed == 0
+
+
+@pytest.mark.anyio
+async def test_who_has_failed_tries_again_without_being_told(world: World) -> None:
+    extractor = Scripted(LISBON)
+    extractor.errors = [StoreUnavailableError("away", store="model", operation="extract")]
+    async with world.process(extractor, retry=0.01) as memory:
+        await call(memory)
+        await until(lambda: memory.counters.extractions_failed)
+        world.clock.step(1)
+        await until(lambda: world.state.facts)
 
 
 @pytest.mark.anyio

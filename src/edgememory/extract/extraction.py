@@ -31,7 +31,7 @@ class ExtractionPolicy(Struct, frozen=True, kw_only=True):
     """For one session."""
     lease: float = 120.0
     """After that somebody else may try: more than the timeout."""
-    retry: float = 30.0
+    retry: float = 5.0
     """Until the second try, twice as long with each further one, up to an hour."""
     tries: int = 10
     """After so many a session is given up; its transcript stays, and so does the error."""
@@ -62,6 +62,7 @@ class Extraction:
         self._counters = counters
         self._policy = policy
         self._expected = 0
+        self._soonest = math.inf
         self._wanted = anyio.Event()
 
     def expect(self) -> None:
@@ -69,7 +70,7 @@ class Extraction:
         self._expected += 1
 
     def committed(self) -> None:
-        """Hear that the origin has taken something: what was left, perhaps."""
+        """Hear that the origin has taken something, and that the outbox knows: what was left, perhaps."""
         if self._expected:
             self._wanted.set()
 
@@ -85,7 +86,8 @@ class Extraction:
                 for awaiting in claimed:
                     group.start_soon(self._extract, awaiting)
             if not claimed:
-                with anyio.move_on_after(self._policy.poll):
+                pause, self._soonest = min(self._policy.poll, self._soonest), math.inf
+                with anyio.move_on_after(pause):
                     await self._wanted.wait()
 
     async def _claim(self) -> Sequence[Awaiting]:
@@ -143,6 +145,8 @@ class Extraction:
         fate = "given up" if gives_up else f"tried again in {seconds:g} s"
         _log.log(logging.ERROR if gives_up else logging.INFO, "a session was not extracted, %s: %s", fate, error)
         self._counters.extractions_failed += 1
+        if not gives_up:
+            self._soonest = min(self._soonest, seconds)
         try:
             await self._origin.postpone_extraction(awaiting, seconds=seconds, error=error, gives_up=gives_up)
         except StoreError as lost:

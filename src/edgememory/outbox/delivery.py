@@ -65,6 +65,7 @@ class Delivery:
         counters: Counters,
         policy: DeliveryPolicy | None = None,
         on_settled: Callable[[Settled], None] = lambda settled: None,
+        on_delivered: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._outbox = outbox
@@ -74,6 +75,7 @@ class Delivery:
         self._counters = counters
         self._policy = policy or DeliveryPolicy()
         self._on_settled = on_settled
+        self._on_delivered = on_delivered
         self._now = now
         self._commits = anyio.CapacityLimiter(self._policy.concurrency)
         self._wanted = anyio.Event()
@@ -262,3 +264,4 @@ class Delivery:
         self.blocked = None
         self._settled.set()
         self._settled = anyio.Event()
+        self._on_delivered()
