@@ -28,6 +28,7 @@ from edgememory.models import (
 )
 from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import Parts
+from edgememory.recall.query import Filters, Match
 from edgememory.session import Session
 from edgememory.tier import Tier
 from edgememory.tiered import TieredStore
@@ -41,7 +42,9 @@ __all__ = [
     "EdgeMemoryError",
     "Entry",
     "Fact",
+    "Filters",
     "InvalidInputError",
+    "Match",
     "Message",
     "NotCommittedError",
     "NotDurableError",
