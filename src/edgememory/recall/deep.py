@@ -13,8 +13,8 @@ from edgememory.tiered import TieredStore
 
 _log = logging.getLogger("edgememory")
 
-CANDIDATES = 40
-"""How many are ranked at least. They travel: with what stands beside them some 40 KB, where turns are short."""
+CANDIDATES = 30
+"""How many are ranked at least. They travel: with what stands beside them some 30 KB, where turns are short."""
 EMBED_TIMEOUT = 1.0
 """Seconds for a query's vector, after which it is looked for by its words alone."""
 

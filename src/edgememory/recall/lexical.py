@@ -61,8 +61,7 @@ class Index:
         found: dict[str, float] = {}
         for term, worth in weights.items():
             for id, times in self._postings.get(term, _NONE).items():
-                norm = K1 * (1 - B + B * self._lengths[id] / mean_length)
-                found[id] = found.get(id, 0.0) + worth * times * (K1 + 1) / (times + norm)
+                found[id] = found.get(id, 0.0) + worth * saturated(times, self._lengths[id] / mean_length)
         return found
 
     def frequency(self, terms: Iterable[str]) -> int:
@@ -80,3 +79,8 @@ _NONE: Mapping[str, int] = {}
 def weight(texts: int, frequency: int) -> float:
     """Return the inverse document frequency of a term that stands in *frequency* of *texts* texts; never negative."""
     return math.log1p((texts - frequency + 0.5) / (frequency + 0.5))
+
+
+def saturated(times: int, length: float) -> float:
+    """Return what a term counts that stands *times* in a text, by the text's *length* as a share of the mean one."""
+    return times * (K1 + 1) / (times + K1 * (1 - B + B * length))

@@ -66,7 +66,7 @@ class LocalRecall:
             for id in total.keys() | alike.keys()
             if (item := self._items.get(id)) is not None and suits(item, filters)
         }
-        return matches(suitable, total, self._index, wanted, limit)
+        return matches(suitable, total, self._index.holds, wanted, limit)
 
     def key_of(self, match: Match) -> str | None:
         """Return the key of a fact that was found."""

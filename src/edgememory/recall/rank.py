@@ -1,17 +1,18 @@
 """From scores to matches: what stands beside a hit, words and meaning in one order, and why."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgememory.recall.language import Language
-from edgememory.recall.lexical import Index, weight
+from edgememory.recall.lexical import saturated, weight
 from edgememory.recall.query import ALL, Candidates, Filters, Item, Match, Query, Why
-from edgememory.recall.words import forms, term, words
+from edgememory.recall.words import forms, stems, term, words
 
 TO_NEXT = 0.4
 TO_PREVIOUS = 0.2
 """What a message lends of its score to those beside it in the same conversation, and half of that one further: an
 answer seldom repeats the words of its question. On LoCoMo's 1,535 questions .3 and .15, to one neighbour only, took
 evidence recall at 10 from .617 to .664; of two neighbours each the gain was larger on talk of the same kind."""
+Holds = Callable[[str, str], bool]
 FUSION = 60.0
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
 LONGEST_QUERY = 64
@@ -72,20 +73,21 @@ def fused(*rankings: Sequence[str]) -> dict[str, float]:
 
 
 def matches(
-    items: Mapping[str, Item], scores: Mapping[str, float], index: Index, query: Mapping[str, str], limit: int
+    items: Mapping[str, Item], scores: Mapping[str, float], holds: Holds, query: Mapping[str, str], limit: int
 ) -> list[Match]:
     """Return the best of *items*, found by words, by meaning, or by both.
 
-    *scores* are of their words: they hold what neighbours lend, and perhaps others than *items*.
+    *scores* are of their words: they hold what neighbours lend, and perhaps others than *items*. *holds* says whether
+    the text of an id holds a term.
     """
     known = {id: score for id, score in scores.items() if id in items}
     if alike := {item.id: item.similarity for item in items.values() if item.similarity is not None}:
         known = fused(best_first(known), best_first(alike))
-    return [_match(items[id], known[id], index, query) for id in best_first(known)[:limit]]
+    return [_match(items[id], known[id], holds, query) for id in best_first(known)[:limit]]
 
 
-def _match(item: Item, score: float, index: Index, query: Mapping[str, str]) -> Match:
-    found = tuple(word for stem, word in query.items() if index.holds(item.id, stem))
+def _match(item: Item, score: float, holds: Holds, query: Mapping[str, str]) -> Match:
+    found = tuple(word for stem, word in query.items() if holds(item.id, stem))
     return Match(
         kind=item.kind,
         id=item.id,
@@ -112,15 +114,23 @@ def weights_of(candidates: Candidates, wanted: Iterable[str]) -> dict[str, float
 def reranked(candidates: Candidates, query: Query, text: str, *, limit: int) -> list[Match]:
     """Rank what an origin has found for *text*."""
     wanted = asked(text, query.language)
-    index = Index(query.language)
+    weights = weights_of(candidates, wanted)
+    octets = lengths = 0
+    read: dict[str, tuple[int, dict[str, int]]] = {}
     for item in candidates.items:
-        index.add(item.id, item.text)
-    octets = sum(len(item.text.encode()) for item in candidates.items)
-    if not octets:
-        return []
+        found = stems(item.text, query.language)
+        length = len(found) - found.count("")
+        octets += len(item.text.encode())
+        lengths += length
+        read[item.id] = (length, {stem: found.count(stem) for stem in wanted.keys() & set(found)})
     # The origin counts bytes and no terms: of these texts both are known.
-    mean_length = max(1.0, candidates.octets * index.mean_length * len(index) / octets)
+    mean_length = max(1.0, candidates.octets * lengths / octets) if octets else 1.0
+    scores: dict[str, float] = {}
+    for id, (length, held) in read.items():
+        worths = (weights.get(stem, 0.0) * saturated(times, length / mean_length) for stem, times in held.items())
+        if held:
+            scores[id] = sum(worths)
     previous = {item.id: item.previous for item in candidates.items if item.previous is not None}
     following = {before: id for id, before in previous.items()}
-    scores = lent(index.scores(weights_of(candidates, wanted), mean_length=mean_length), previous, following)
-    return matches({item.id: item for item in candidates.items}, scores, index, wanted, limit)
+    items = {item.id: item for item in candidates.items}
+    return matches(items, lent(scores, previous, following), lambda id, stem: stem in read[id][1], wanted, limit)

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import cast
 
@@ -20,7 +20,8 @@ _CUT = re.compile(
 )
 _UNSPACED = re.compile(f"[{_HAN}{_HIRAGANA}{_KATAKANA}]")
 _IS_HAN = re.compile(f"[{_HAN}]")
-_ASCII_CUT = re.compile("[a-z0-9]+")
+_ASCII = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
+"""What each ASCII character is read as. To translate and split is four times as fast as a regular expression."""
 _LONGEST_WORD = 64
 """Characters. Longer than that is a key or a blob, of which nobody remembers the end."""
 _STEMS_KEPT = 65_536
@@ -32,10 +33,11 @@ def words(text: str) -> list[str]:
     Japanese and Chinese are written without spaces: there each pair of neighbours of one script is a word, and each
     Chinese character.
     """
+    if text.isascii():
+        found = text.translate(_ASCII).split()
+        return found if max(map(len, found), default=0) <= _LONGEST_WORD else [word[:_LONGEST_WORD] for word in found]
     folded = unicodedata.normalize("NFKC", text).lower()
-    if folded.isascii():
-        return [word[:_LONGEST_WORD] for word in _ASCII_CUT.findall(folded)]
-    found: list[str] = []
+    found = []
     for word in _CUT.findall(folded):
         if _UNSPACED.match(word) is None:
             found.append(word[:_LONGEST_WORD])
@@ -46,19 +48,45 @@ def words(text: str) -> list[str]:
     return found
 
 
+def stems(text: str, language: Language) -> list[str]:
+    """Return what each word of *text* is found by, in order: empty for a stop word."""
+    known = _stems(language)
+    if len(known) > _STEMS_KEPT:
+        known.clear()
+    return list(map(known.__getitem__, words(text)))
+
+
 def terms(text: str, language: Language) -> list[str]:
     """Return the stems of the words of *text*, in order, without stop words."""
-    return [stem for word in words(text) if (stem := term(word, language))]
+    return list(filter(None, stems(text, language)))
 
 
-@lru_cache(maxsize=_STEMS_KEPT)
 def term(word: str, language: Language) -> str:
     """Return what *word* (of `words`) is found by; empty for a stop word."""
-    if word in _stop_words(language):
-        return ""
-    if language == "english":
-        word = IRREGULAR.get(word, word)
-    return _stem_of(language)(word)
+    return _stems(language)[word]
+
+
+class _Stems(dict[str, str]):
+    """Each word's stem, found when it is first asked for: thousands of words are looked up for one search."""
+
+    def __init__(self, language: Language) -> None:
+        super().__init__()
+        self._language: Language = language
+
+    def __missing__(self, word: str) -> str:
+        if word in _stop_words(self._language):
+            stem = ""
+        elif self._language == "english":
+            stem = _stem_of("english")(IRREGULAR.get(word, word))
+        else:
+            stem = _stem_of(self._language)(word)
+        self[word] = stem
+        return stem
+
+
+@cache
+def _stems(language: Language) -> _Stems:
+    return _Stems(language)
 
 
 @cache

@@ -38,12 +38,17 @@ END $$;
 COMMENT ON FUNCTION edgememory.lexemes(text, text) IS
     'The stems of a text''s words, without stop words. "language" is a text search configuration of Postgres, or ''simple''.';
 
+CREATE FUNCTION edgememory.seed(namespace text, user_id text) RETURNS bigint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN hashtextextended(namespace || E'\x01' || user_id, 0);
+COMMENT ON FUNCTION edgememory.seed(text, text) IS 'Not for callers: what a user''s lexemes are hashed with.';
+
 CREATE FUNCTION edgememory.words(namespace text, user_id text, language text, text text) RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    seed CONSTANT bigint := hashtextextended(namespace || E'\x01' || user_id, 0);
+    seed CONSTANT bigint := edgememory.seed(namespace, user_id);
 BEGIN
     RETURN ARRAY(SELECT hashtextextended(lexeme, seed) FROM unnest(edgememory.lexemes(language, text)) AS lexeme);
 END $$;
@@ -76,6 +81,7 @@ DECLARE
     namespace_ CONSTANT text := $1;
     user_id_ CONSTANT text := $2;
     language_ CONSTANT text := coalesce(query ->> 'language', 'english');
+    seed CONSTANT bigint := edgememory.seed(namespace_, user_id_);
     most CONSTANT integer := coalesce((query ->> 'most')::integer, 50);
     kinds CONSTANT text[] := ARRAY(SELECT json_array_elements_text(
         coalesce(query #> '{filters,kinds}', '["fact", "summary", "message"]')));
@@ -91,10 +97,10 @@ DECLARE
 BEGIN
     RETURN (
         WITH wanted AS MATERIALIZED (
-            SELECT DISTINCT term.n, word
+            SELECT DISTINCT term.n, hashtextextended(lexeme, seed) AS word
             FROM json_array_elements(query -> 'terms') WITH ORDINALITY AS term(forms, n)
-            CROSS JOIN json_array_elements_text(term.forms) AS form
-            CROSS JOIN unnest(edgememory.words(namespace_, user_id_, language_, form)) AS word
+            CROSS JOIN LATERAL (SELECT string_agg(form, ' ') AS text FROM json_array_elements_text(term.forms) form) forms
+            CROSS JOIN unnest(edgememory.lexemes(language_, forms.text)) AS lexeme
         ),
         -- What may be found. That it is this user's stands where these are used: beside the words, which are the user's
         -- own, it would only send the planner to a second index.
