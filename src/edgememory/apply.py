@@ -185,7 +185,7 @@ class _Draft:
         self._last_id = max(self._last_id, change.id)
         match change:
             case MessageAdded():
-                self._messages.setdefault(change.id, _message(change))
+                self._messages.setdefault(change.id, message_of(change))
             case SummaryAdded(id=id, session_id=session_id, text=text):
                 self._summaries.setdefault(id, Summary(id=id, session_id=session_id, text=text))
             case NameSet(id=id, name=name):
@@ -254,7 +254,8 @@ def _rank(fact: Fact) -> tuple[int, str, str]:
     return (fact.importance, max(fact.id, fact.used), fact.key)
 
 
-def _message(change: MessageAdded) -> Message:
+def message_of(change: MessageAdded) -> Message:
+    """Return what was said as an origin keeps it."""
     return Message(
         id=change.id,
         session_id=change.session_id,

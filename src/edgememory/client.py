@@ -4,18 +4,16 @@ import logging
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 import anyio
 
-from edgememory.background import Background
 from edgememory.config import Config, config_from_env, read_config
 from edgememory.deletion import delete_user
 from edgememory.errors import EdgeMemoryError, NotDurableError, StoreError
-from edgememory.extract.extraction import Extraction
 from edgememory.freshness import Policy
 from edgememory.ids import next_id
 from edgememory.limits import (
@@ -32,26 +30,21 @@ from edgememory.limits import (
 )
 from edgememory.look import look
 from edgememory.models import Message, Page, Receipt, Snapshot
-from edgememory.outbox.delivery import Delivery, DeliveryPolicy
-from edgememory.outbox.writer import OutboxWriter
+from edgememory.opening import Settings, connect, opened
+from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
 from edgememory.recall.deep import candidates, meaning_of
-from edgememory.recall.embedder import Embedder
 from edgememory.recall.language import Language
 from edgememory.recall.query import ALL, Filters, Match
 from edgememory.recall.rank import query_for, reranked
-from edgememory.runtime import OpenSessions, Runtime
+from edgememory.runtime import Runtime
 from edgememory.session import Session
-from edgememory.store import Outbox
-from edgememory.stores.memory import InMemoryStore
 from edgememory.telemetry import Counters
-from edgememory.tier import CacheTier, OriginTier, ReplicaTier, store_timeout
-from edgememory.tiered import TieredStore
+from edgememory.tier import store_timeout
 from edgememory.walk import Read
 
 _log = logging.getLogger("edgememory")
 
-CONNECT_TIMEOUT = 5.0
 HISTORY_TIMEOUT = 10.0
 
 
@@ -90,11 +83,15 @@ class EdgeMemory:
         self._parts = parts
         self._namespace = check_text("namespace", namespace, LIMITS.namespace)
         self._policy = policy or Policy()
-        self._delivery_policy = delivery or DeliveryPolicy()
+        self._settings = Settings(
+            namespace=self._namespace,
+            policy=self._policy,
+            delivery=delivery or DeliveryPolicy(),
+            now=now,
+            monotonic=monotonic,
+        )
         self._language: Language = check_language(language)
         self._close_timeout = close_timeout
-        self._now = now
-        self._monotonic = monotonic
         self._stack = AsyncExitStack()
         self._opening = False
         self._running: Runtime | None = None
@@ -182,7 +179,7 @@ class EdgeMemory:
         """
         user, runtime = check_user(self._namespace, user_id), self._opened()
         timeout = check_seconds("timeout", timeout)
-        runtime.background.start(self._connect, runtime)
+        runtime.background.start(connect, runtime)
         return (await look(runtime, user, timeout=timeout)).read
 
     # Looking things up
@@ -276,96 +273,12 @@ class EdgeMemory:
         self._opening = True
         try:
             parts = self._parts if isinstance(self._parts, Parts) else await self._parts(self._stack)
-            self._stack.push_async_callback(_shielded, parts.outbox.aclose)
-            self._stack.push_async_callback(_shielded, parts.origin.store.aclose)
-            for tier in parts.caches:
-                self._stack.push_async_callback(_shielded, tier.store.aclose)
-            if parts.replica is not None:
-                self._stack.push_async_callback(_shielded, parts.replica.store.aclose)
-            self._running = await self._started(parts)
+            self._running = await opened(parts, self._stack, self._settings, self.counters)
         except BaseException:
             await self._stack.aclose()
             raise
         finally:
             self._opening = False
-
-    async def _started(self, parts: Parts) -> Runtime:
-        background = Background(self.counters)
-        await background.open()
-        self._stack.push_async_callback(background.aclose)
-        sessions = OpenSessions()
-        tiered = TieredStore(
-            background=background,
-            near=InMemoryStore(monotonic=self._monotonic),
-            caches=parts.caches,
-            origin=parts.origin,
-            replica=parts.replica,
-            policy=self._policy,
-            now=self._now,
-            monotonic=self._monotonic,
-            counters=self.counters,
-            on_newer=sessions.adopt,
-            is_open=sessions.of,
-        )
-        extraction: Extraction | None = None
-
-        def delivered() -> None:
-            if extraction is not None:
-                extraction.committed()
-
-        delivery = Delivery(
-            outbox=parts.outbox,
-            origin=parts.origin.store,
-            offer=tiered.offer,
-            background=background,
-            counters=self.counters,
-            policy=self._delivery_policy,
-            on_settled=sessions.settle,
-            on_delivered=delivered,
-            now=self._now,
-        )
-        if parts.embedder is not None:
-            self._stack.push_async_callback(_shielded, parts.embedder.aclose)
-            await _checked_embedder(parts.embedder, parts.origin)
-        if parts.extractor is not None:
-            self._stack.push_async_callback(_shielded, parts.extractor.aclose)
-            extraction = Extraction(
-                origin=parts.origin.store,
-                outbox=parts.outbox,
-                extractor=parts.extractor,
-                publish=delivery.publish,
-                namespace=self._namespace,
-                counters=self.counters,
-                policy=parts.extraction,
-            )
-        runtime = Runtime(
-            background=background,
-            outbox=parts.outbox,
-            writer=OutboxWriter(parts.outbox),
-            tiered=tiered,
-            delivery=delivery,
-            sessions=sessions,
-            embedder=parts.embedder,
-            extraction=extraction,
-            counters=self.counters,
-            now=self._now,
-        )
-        await _looked_into(parts.outbox)
-        background.start(runtime.writer.run)
-        background.start(delivery.run)
-        if extraction is not None:
-            background.start(extraction.run)
-        background.start(self._connect, runtime)
-        return runtime
-
-    async def _connect(self, runtime: Runtime) -> None:
-        """Open a connection to each cache, to a replica and to the origin: the first caller must not pay for them."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(_warmed, runtime.tiered.origin)
-            for cache in runtime.tiered.caches:
-                group.start_soon(_warmed, cache)
-            if runtime.tiered.replica is not None:
-                group.start_soon(_warmed, runtime.tiered.replica)
 
     async def aclose(self) -> None:
         """Make what is queued durable, give delivery a last moment, and close the stores.
@@ -397,39 +310,3 @@ class EdgeMemory:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-async def _shielded(close: Callable[[], Awaitable[None]]) -> None:
-    with anyio.CancelScope(shield=True):
-        await close()
-
-
-async def _looked_into(outbox: Outbox) -> None:
-    """Open it before the first caller comes. One that is broken is said now; the agent talks all the same."""
-    try:
-        with store_timeout(CONNECT_TIMEOUT, store="outbox", operation="depth"):
-            depth = await outbox.depth()
-    except StoreError as error:
-        _log.error("nothing will be durable until the outbox works: %s", error)
-    else:
-        if depth.changes or depth.dead:
-            _log.info("the outbox holds %d undelivered changes and %d dead letters", depth.changes, depth.dead)
-
-
-async def _warmed(tier: CacheTier | ReplicaTier | OriginTier) -> None:
-    try:
-        with store_timeout(CONNECT_TIMEOUT, store=tier.name, operation="warm"):
-            await tier.store.warm()
-        tier.answered = True
-    except StoreError as error:
-        _log.info("no connection ahead of the first request: %s", error)
-
-
-async def _checked_embedder(embedder: Embedder, origin: OriginTier) -> None:
-    """Refuse one whose vectors could be compared with none: said now, and not by each search."""
-    try:
-        await embedder.warm()
-        with store_timeout(CONNECT_TIMEOUT, store=origin.name, operation="check_embedder"):
-            await origin.store.check_embedder(embedder.model, embedder.dimensions)
-    except StoreError as error:
-        _log.warning("nobody knows whether the embedder fits the origin: %s", error)

@@ -16,7 +16,6 @@ from edgememory.changes import (
 )
 from edgememory.context import CountTokens, context_block, estimate_tokens
 from edgememory.errors import EdgeMemoryError
-from edgememory.ids import next_id
 from edgememory.keys import fact_key
 from edgememory.limits import (
     LIMITS,
@@ -213,19 +212,8 @@ class Session:
         self._make(SummaryAdded, text=check_text("text", text, LIMITS.summary), language=self._language)
 
     def _make(self, kind: Callable[..., Change], **fields: object) -> None:
-        stay = self._stay
-        if stay.ignores():
-            return
-        view = stay.view
-        stay.make(
-            kind(
-                id=next_id(view.last_id),
-                session_id=self.session_id,
-                session_started=view.started,
-                base=view.base,
-                **fields,
-            )
-        )
+        if not self._stay.ignores():
+            self._stay.change(kind, **fields)
 
     # Opening and leaving
 

@@ -56,6 +56,19 @@ class Stay:
             self._runtime.counters.changes_ignored += 1
         return self.view.ended
 
+    def change(self, kind: Callable[..., Change], **fields: object) -> None:
+        """Make a change of this session: later than all that it has seen."""
+        view = self.view
+        self.make(
+            kind(
+                id=next_id(view.last_id),
+                session_id=self._session_id,
+                session_started=view.started,
+                base=view.base,
+                **fields,
+            )
+        )
+
     def make(self, change: Change) -> None:
         """Show a change, and queue it for the outbox; what no longer fits is counted and lost."""
         if not self._runtime.writer.submit(self._user, change):
@@ -98,26 +111,14 @@ class Stay:
         if self.view.ended:
             return
         if self.recollection.used:
-            self._end_with(FactsUsed, keys=tuple(self.recollection.used))
+            self.change(FactsUsed, keys=tuple(self.recollection.used))
         extraction = self._runtime.extraction
         if self._extract and extraction is not None and self._somebody_spoke():
-            self._end_with(SessionEnded, language=self._language)
+            self.change(SessionEnded, language=self._language)
             extraction.expect()
 
     def _somebody_spoke(self) -> bool:
         return any(isinstance(change, MessageAdded) and change.role == "user" for change in self.view.own.values())
-
-    def _end_with(self, kind: Callable[..., Change], **fields: object) -> None:
-        view = self.view
-        self.make(
-            kind(
-                id=next_id(view.last_id),
-                session_id=self._session_id,
-                session_started=view.started,
-                base=view.base,
-                **fields,
-            )
-        )
 
     async def _leave_uncancelled(self, timeout: float) -> None:
         """Leave in a task that nobody cancels: asyncio's own cancellation goes through every shield."""

@@ -61,7 +61,7 @@ READ_YOUR_WRITES = (
     ),
     Mutant(
         "what a session says is not above what it has seen",
-        "session.py",
+        "stay.py",
         "id=next_id(view.last_id),",
         "id=next_id(),",
     ),

@@ -4,8 +4,9 @@ from collections.abc import Container, Iterable, Mapping
 
 from msgspec.structs import replace
 
+from edgememory.apply import message_of
 from edgememory.changes import Change, MessageAdded
-from edgememory.models import Message, Snapshot
+from edgememory.models import Snapshot
 from edgememory.recall.items import items_of, message_item, suits
 from edgememory.recall.language import Language
 from edgememory.recall.lexical import Index
@@ -80,7 +81,7 @@ class LocalRecall:
         for change in changes.values():
             if isinstance(change, MessageAdded) and change.id not in self._items:
                 self._said.add(change.id)
-                self._add(message_item(_as_said(change), self._last.get(change.session_id)))
+                self._add(message_item(message_of(change), self._last.get(change.session_id)))
         for item in items_of(snapshot, known=self._items):
             self._add(item)
         self._seen = snapshot
@@ -108,14 +109,3 @@ class LocalRecall:
             del self._items[id]
         if gone:
             self._index.discard(gone)
-
-
-def _as_said(change: MessageAdded) -> Message:
-    return Message(
-        id=change.id,
-        session_id=change.session_id,
-        role=change.role,
-        text=change.text,
-        at=change.at,
-        agent_id=change.agent_id,
-    )
