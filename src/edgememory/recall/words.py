@@ -34,10 +34,10 @@ def words(text: str) -> list[str]:
     Chinese character.
     """
     if text.isascii():
-        found = text.translate(_ASCII).split()
-        return found if max(map(len, found), default=0) <= _LONGEST_WORD else [word[:_LONGEST_WORD] for word in found]
+        plain = text.translate(_ASCII).split()
+        return plain if max(map(len, plain), default=0) <= _LONGEST_WORD else [word[:_LONGEST_WORD] for word in plain]
     folded = unicodedata.normalize("NFKC", text).lower()
-    found = []
+    found: list[str] = []
     for word in _CUT.findall(folded):
         if _UNSPACED.match(word) is None:
             found.append(word[:_LONGEST_WORD])
