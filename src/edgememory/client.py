@@ -135,7 +135,7 @@ class EdgeMemory:
 
     def session(
         self,
-        user_id: str,
+        user_id: str | None,
         *,
         session_id: str | None = None,
         agent_id: str | None = None,
@@ -148,7 +148,8 @@ class EdgeMemory:
         """Return a session, to be entered with `async with`. An outage never raises: the session is degraded then.
 
         Args:
-            user_id: 1 to 512 bytes; compared byte for byte.
+            user_id: 1 to 512 bytes; compared byte for byte. `None` for a caller who is known only later: then
+                `Session.identify` opens the memory.
             session_id: of the framework, if it has one; else made here.
             agent_id: kept with each message.
             at_least: a version, from `Session.committed`, that the session must show if it can be had at all.
@@ -162,7 +163,8 @@ class EdgeMemory:
         """
         return Session(
             self._opened,
-            check_user(self._namespace, user_id),
+            None if user_id is None else check_user(self._namespace, user_id),
+            namespace=self._namespace,
             session_id=next_id() if session_id is None else check_text("session_id", session_id, LIMITS.session_id),
             agent_id=None if agent_id is None else check_text("agent_id", agent_id, LIMITS.agent_id),
             at_least=check_version("at_least", at_least),

@@ -1,9 +1,11 @@
 """Session: one conversation of one user with one agent."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
+
+import anyio
 
 from edgememory.changes import (
     Change,
@@ -15,7 +17,7 @@ from edgememory.changes import (
     SummaryAdded,
 )
 from edgememory.context import CountTokens, context_block, estimate_tokens
-from edgememory.errors import EdgeMemoryError
+from edgememory.errors import EdgeMemoryError, InvalidInputError
 from edgememory.keys import fact_key
 from edgememory.limits import (
     LIMITS,
@@ -32,12 +34,14 @@ from edgememory.limits import (
     check_text,
     check_time,
     check_tokens,
+    check_user,
 )
 from edgememory.models import Role, Scalar, Snapshot, UserKey
 from edgememory.recall.language import Language
 from edgememory.recall.query import ALL, Filters, Match
 from edgememory.runtime import Runtime
 from edgememory.stay import Stay
+from edgememory.unidentified import Unidentified
 from edgememory.walk import Read
 
 
@@ -52,8 +56,9 @@ class Session:
     def __init__(
         self,
         runtime: Callable[[], Runtime],
-        user: UserKey,
+        user: UserKey | None,
         *,
+        namespace: str,
         session_id: str,
         agent_id: str | None,
         at_least: int,
@@ -65,13 +70,21 @@ class Session:
         self.session_id = session_id
         self._find_runtime = runtime
         self._user = user
+        self._namespace = namespace
         self._agent_id = agent_id
         self._at_least = at_least
         self._language: Language = language
         self._extract = extract
         self._open_timeout = open_timeout
         self._leave_timeout = leave_timeout
-        self._opened: Stay | None = None
+        self._opened: Stay | Unidentified | None = None
+        self._identifying: anyio.Event | None = None
+        self._left = False
+
+    @property
+    def user_id(self) -> str | None:
+        """Whose session it is; `None` until the caller is identified."""
+        return None if self._user is None else self._user.user_id
 
     # Reading
 
@@ -100,7 +113,13 @@ class Session:
         """Whether the user was deleted meanwhile. Every method is a counted no-op from then on."""
         return self._stay.view.ended
 
-    def context(self, *, max_tokens: int = 500, count_tokens: CountTokens = estimate_tokens) -> str:
+    def context(
+        self,
+        *,
+        max_tokens: int = 500,
+        count_tokens: CountTokens = estimate_tokens,
+        recalled: Sequence[Match] | None = None,
+    ) -> str:
         """Return a fenced block for the prompt, of whole items; empty if nothing is known, or nothing fits.
 
         Args:
@@ -109,6 +128,8 @@ class Session:
             count_tokens: how many tokens a text is: a quarter of its characters if not given, which is about right for
                 English and too few for Chinese or Japanese. Give your model's tokenizer for an exact limit. It is
                 called once an item and once a title; what it raises is yours.
+            recalled: what `recall` found for the caller's last words. It stands last, in a quarter of *max_tokens* that
+                is kept for it also where it is empty; what the block says already is not said again.
 
         Facts, summaries and messages have their date in front, always as in `2026-03-02` and always in UTC: "last week"
         means nothing later. What is new stands at the end of its section, and messages at the end of the block, so that
@@ -119,6 +140,7 @@ class Session:
             max_tokens=check_tokens("max_tokens", max_tokens),
             count_tokens=count_tokens,
             session_id=self.session_id,
+            recalled=recalled,
         )
 
     async def recall(
@@ -220,17 +242,56 @@ class Session:
     async def __aenter__(self) -> Self:
         if self._opened is not None:
             raise EdgeMemoryError("a session is entered once: make another with `memory.session(...)`")
-        stay = Stay(
-            self._find_runtime(), self._user, session_id=self.session_id, language=self._language, extract=self._extract
-        )
-        self._opened = stay
+        if self._user is None:
+            self._opened = Unidentified(self._find_runtime(), session_id=self.session_id, language=self._language)
+            return self
+        stay = self._opened = self._stay_of(self._user)
         await stay.open(at_least=self._at_least, timeout=self._open_timeout)
         return self
+
+    async def identify(self, user_id: str) -> None:
+        """Say who the caller is, in a session of `None`: load that user's memory, then keep all that was said so far.
+
+        It takes as long as opening a session would have taken, and like that never raises for an outage. What was said
+        before counts as said now. To identify the same user again does nothing.
+
+        Raises:
+            InvalidInputError: the id is empty, too long, or holds what no store can keep; it is not the session's user.
+        """
+        user, unidentified = check_user(self._namespace, user_id), self._stay
+        if self._user is not None or not isinstance(unidentified, Unidentified):
+            if user != self._user:
+                raise InvalidInputError("this session is another user's already: open one for each user")
+            return
+        self._user, self._identifying = user, anyio.Event()
+        stay = self._stay_of(user)
+        try:
+            await stay.open(at_least=self._at_least, timeout=self._open_timeout)
+            # From here on nothing is awaited: the outbox gets all of it in one step.
+            for change in unidentified.handed_to(stay.view):
+                stay.make(change)
+            self._opened = stay
+        finally:
+            self._identifying.set()
+            if self._opened is not stay:
+                self._user = None
+        if self._left:
+            await stay.leave(timeout=self._leave_timeout)
+
+    def _stay_of(self, user: UserKey) -> Stay:
+        return Stay(
+            self._find_runtime(), user, session_id=self.session_id, language=self._language, extract=self._extract
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._stay.leave(timeout=self._leave_timeout)
+        try:
+            if self._identifying is not None:
+                await self._identifying.wait()  # A caller who hangs up meanwhile has still said what was said.
+        finally:
+            self._left = True
+            await self._stay.leave(timeout=self._leave_timeout)
 
     async def committed(self) -> int:
         """Wait until none of the session's changes waits any more, and return the version that shows them all.
@@ -239,13 +300,13 @@ class Session:
         with `anyio.fail_after`. Of what another process delivers, this one sees that it has left the outbox, no more.
 
         Raises:
-            NotCommittedError: some of them were dropped by a deletion, or refused.
+            NotCommittedError: some of them were dropped by a deletion, or refused; nobody was identified.
             StoreError: the outbox cannot be asked.
         """
         return await self._stay.committed()
 
     @property
-    def _stay(self) -> Stay:
+    def _stay(self) -> Stay | Unidentified:
         if self._opened is None:
             raise EdgeMemoryError("the session is not open: use `async with memory.session(...) as session`")
         return self._opened

@@ -20,6 +20,8 @@ class Counters:
     """Made in a session that had ended, because its user was deleted."""
     changes_overflowed: int = 0
     """Refused because the queue to the outbox was full."""
+    changes_unidentified: int = 0
+    """Dropped: made in a session whose caller was never identified."""
     changes_delivered: int = 0
     changes_dropped: int = 0
     """A deletion had overtaken them."""

@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgememory.apply import apply
 from edgememory.changes import Change
-from edgememory.context import CLOSING, OPENING, TITLES, context_block, estimate_tokens
+from edgememory.context import CLOSING, OPENING, RECALLED, TITLES, context_block, estimate_tokens
 from edgememory.models import Message, Scalar, Snapshot
+from edgememory.recall.query import Kind, Match
 from edgememory.testing.strategies import snapshots
 from edgememory.testing.talk import Talk
 
@@ -340,3 +342,59 @@ def test_what_a_counter_raises_is_the_callers() -> None:
 def test_the_estimate_is_a_quarter_of_the_characters_rounded_up(text: str, tokens: int) -> None:
     count: Callable[[str], int] = estimate_tokens
     assert count(text) == tokens
+
+
+# What was recalled
+
+
+def found(text: str, *, id: str = "x", kind: Kind = "message", **fields: object) -> Match:
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    return msgspec.convert(
+        {"kind": kind, "id": id, "text": text, "at": at, "score": 1.0, "why": {}, **fields}, type=Match
+    )
+
+
+def test_what_was_recalled_stands_last_with_its_day_and_who_said_it() -> None:
+    recalled = [
+        found("Moved to Porto", kind="fact", valid_until=datetime(2026, 1, 9, tzinfo=UTC)),
+        found("My cat is ill", role="user"),
+        found("Of a foreign program", kind="fact", at=None),
+    ]
+    shown = lines(context_block(full(), max_tokens=ROOMY, recalled=recalled))
+    assert shown[: shown.index(RECALLED)] == lines(context_block(full(), max_tokens=ROOMY))
+    assert shown[shown.index(RECALLED) + 1 :] == [
+        "- [2026-01-01 until 2026-01-09] Moved to Porto",
+        "- [2026-01-01] user: My cat is ill",
+        "- Of a foreign program",
+    ]
+
+
+def test_what_the_block_says_already_is_not_said_again_nor_what_the_model_has_before_it() -> None:
+    lisbon = next(fact for fact in full().facts if fact.text == "Lives in Lisbon")
+    recalled = [found(lisbon.text, id=lisbon.id, kind="fact"), found("in this call", session_id="now", role="user")]
+    block = context_block(full(), max_tokens=ROOMY, recalled=recalled, session_id="now")
+    assert block == context_block(full(), max_tokens=ROOMY, session_id="now")
+
+
+def test_a_fact_that_did_not_fit_is_said_when_it_is_recalled() -> None:
+    talk = Talk()
+    crowded = after(*(talk.remembers(f"Fact {number} of many", importance=9) for number in range(40)))
+    last = crowded.facts[-1]
+    assert last.text not in context_block(crowded, max_tokens=300, recalled=())
+    block = context_block(crowded, max_tokens=300, recalled=[found(last.text, id=last.id, kind="fact")])
+    assert lines(block)[-2:] == [RECALLED, f"- [2026-01-01] {last.text}"]
+
+
+@given(snapshots, st.lists(TEXTS, max_size=6), st.integers(0, 600))
+def test_what_stands_before_it_is_alike_from_turn_to_turn_and_all_of_it_fits(
+    snapshot: Snapshot, recalled: list[str], max_tokens: int
+) -> None:
+    matches = [found(text, id=f"m-{number}") for number, text in enumerate(recalled)]
+    before = context_block(snapshot, max_tokens=max_tokens, recalled=())
+    block = context_block(snapshot, max_tokens=max_tokens, recalled=matches)
+    assert block.split(f"\n{RECALLED}\n")[0].removesuffix("\n" + CLOSING) == (
+        before.removesuffix("\n" + CLOSING) or (OPENING if block else "")
+    )
+    assert estimate_tokens(block) <= max_tokens
+    assert block == "" or block.endswith("\n" + CLOSING)
+    assert "\n".join(recalled).count("<") == 0 or "<" not in block.removeprefix(OPENING).removesuffix(CLOSING)

@@ -25,7 +25,7 @@ DEEP_TIMEOUT = 5.0
 class Recollection:
     """One session's: its index, and which facts were of use."""
 
-    def __init__(self, runtime: Runtime, user: UserKey, view: View, language: Language) -> None:
+    def __init__(self, runtime: Runtime, user: UserKey | None, view: View, language: Language) -> None:
         self.used: dict[str, None] = {}
         """The keys of the facts that were found, in the order of their first finding."""
         self._runtime = runtime
@@ -56,7 +56,13 @@ class Recollection:
         return {} if vector is None else similarities(entry.vectors, vector)
 
     async def find_deep(self, text: str, *, limit: int, filters: Filters, timeout: float) -> list[Match]:
-        """Ask for the whole history too. What it says counts from when it arrives, be that after *timeout*."""
+        """Ask for the whole history too. What it says counts from when it arrives, be that after *timeout*.
+
+        A caller who is not identified has none.
+        """
+        user = self._user
+        if user is None:
+            return await self.find(text, limit=limit, filters=filters)
         found: list[Candidates] = []
         arrived = anyio.Event()
 
@@ -66,9 +72,7 @@ class Recollection:
                 query = query_for(text, self._language, filters, vector=vector)
                 if not query.terms and vector is None:
                     return
-                found.append(
-                    await candidates(self._runtime.tiered, self._user, query, limit=limit, timeout=DEEP_TIMEOUT)
-                )
+                found.append(await candidates(self._runtime.tiered, user, query, limit=limit, timeout=DEEP_TIMEOUT))
                 if not self._view.ended:
                     self._local.bring(found[0])
             except StoreError as error:
