@@ -139,6 +139,11 @@ def _said(message: Message) -> str:
     return f"- [{_day(message.at)}] {message.role}: {message.text}{cut}"
 
 
+def found_lines(matches: Sequence[Match]) -> list[str]:
+    """Return a line for each match, with its day and who said it, as harmless as those of a block."""
+    return _harmless([_found(match) for match in matches])
+
+
 def _found(match: Match) -> str:
     day = "" if match.at is None else _day(match.at)
     if match.valid_until is not None:
