@@ -84,6 +84,7 @@ class Agent:
     async def _act(self, user: str) -> None:
         acts: list[tuple[Callable[[str], Coroutine[Any, Any, None]], int]] = [
             (self.talk, 20),
+            (self.introduce, 3),
             (self.warm, 4),
             (self.flush, 1),
             (self.crowd, 1),
@@ -122,6 +123,36 @@ class Agent:
             if self._random.random() < 0.15:
                 await self._wait_for_the_origin(session, user)
             self._witness.saw(session, user)
+
+    async def introduce(self, user: str) -> None:
+        """Talk to a caller who says only later who it is, or hangs up before that."""
+        said: list[str] = []
+        opened = False
+        session = self._memory.session(None)
+        try:
+            async with session:
+                for _ in range(self._random.randint(1, 3)):
+                    said.append(f"text {next(_said)}")
+                    session.add_message("user", said[-1], at=datetime.fromtimestamp(true_time(), UTC))
+                    await anyio.sleep(self._random.choice((0.0, 0.3, 3.0)))
+                if self._random.random() < 0.2:
+                    return
+                try:
+                    began = true_time()
+                    await session.identify(user)
+                    opened = True
+                    self._witness.opened(session, user, began)
+                    for number, text in enumerate(said, 1):
+                        self._witness.made(session, user, text, later=len(said) - number)
+                    await self._change(session, user)
+                    self._witness.saw(session, user)
+                finally:
+                    began = true_time()
+        except Exception as error:
+            self._witness.note(Broke, user, true_time(), error=f"{type(error).__name__}: {error}")
+        finally:
+            if opened:
+                self._witness.left(session, user, began)
 
     @asynccontextmanager
     async def _session(self, user: str, at_least: int) -> AsyncIterator[Session]:

@@ -62,14 +62,23 @@ class Witness:
         self.read(user, began, session.opened_with, shown, at_least=at_least, session=session.session_id)
 
     def made(
-        self, session: Session, user: str, text: str, *, form: Form | None = None, refusable: bool = False
+        self,
+        session: Session,
+        user: str,
+        text: str,
+        *,
+        form: Form | None = None,
+        refusable: bool = False,
+        later: int = 0,
     ) -> None:
-        """Note the last change of *session*: at once, before the event loop can make it durable.
+        """Note the last change of *session*, or the one that *later* others followed.
+
+        At once, before the event loop can make it durable: so too what `Session.identify` has handed over.
 
         *text* is what it shows and no other change does: of a preference, the value. *form* is said where it is not
         the change's own: a fact that the change has replaced is `forgotten`.
         """
-        change = _last_change(session)
+        change = _change_of(session, later)
         self.note(
             Made,
             user,
@@ -103,6 +112,6 @@ _FORMS: Mapping[type[Change], Form] = {
 }
 
 
-def _last_change(session: Session) -> Change:
+def _change_of(session: Session, later: int) -> Change:
     # What the origin judges a change by is shown to nobody else.
-    return next(reversed(session._stay.view.own.values()))  # pyright: ignore[reportPrivateUsage]
+    return [*session._stay.view.own.values()][-1 - later]  # pyright: ignore[reportPrivateUsage]
