@@ -22,6 +22,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from edgememory import sqlite_file
 from edgememory.errors import OutboxFullError, StoreBlockedError, StoreUnavailableError
 from edgememory.outbox import file_database, file_sql
 from edgememory.outbox.file import FileOutbox
@@ -121,7 +122,7 @@ def test_a_file_that_another_process_switches_to_wal_is_waited_for(path: Path, m
                 raise error
             return super().execute(sql, *parameters)
 
-    monkeypatch.setattr(file_database.sqlite3, "connect", partial(sqlite3.connect, factory=BusyOnce))
+    monkeypatch.setattr(sqlite_file.sqlite3, "connect", partial(sqlite3.connect, factory=BusyOnce))
     with closing(file_database.open_writer(path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -140,7 +141,7 @@ async def test_a_new_file_is_on_the_disk_before_anything_is_written_to_it(
 ) -> None:
     synced: list[str] = []
     monkeypatch.setattr(
-        file_database.os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sqlite_file.os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
     )
     outbox = FileOutbox(tmp_path / "a" / "b" / "outbox.db")
     await outbox.append(ANNA, [said()])
@@ -151,14 +152,14 @@ async def test_a_new_file_is_on_the_disk_before_anything_is_written_to_it(
 async def test_what_is_appended_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # No crash of a process can tell: only a power cut could, or the statements themselves.
     statements: list[str] = []
-    connect = file_database.sqlite3.connect
+    connect = sqlite_file.sqlite3.connect
 
     def traced(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         connection = connect(*args, **kwargs)
         connection.set_trace_callback(statements.append)
         return connection
 
-    monkeypatch.setattr(file_database.sqlite3, "connect", traced)
+    monkeypatch.setattr(sqlite_file.sqlite3, "connect", traced)
     outbox = FileOutbox(path)
     await outbox.claim(lease=1.0, limit=1)
     await outbox.append(ANNA, [said()])
@@ -242,7 +243,7 @@ async def test_readers_do_not_wait_for_a_writer(path: Path, outbox: FileOutbox) 
 
 
 async def test_a_write_that_waits_too_long_is_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_database, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.01)
     outbox = FileOutbox(path)
     await outbox.depth()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -16,13 +16,8 @@ from edgememory.changes import Change
 from edgememory.errors import OutboxFullError
 from edgememory.models import Claim, DeadLetter, Depth, Pending, UserKey
 from edgememory.outbox import file_sql
-from edgememory.outbox.file_database import (
-    open_reader,
-    open_writer,
-    sqlite_translated,
-    transaction,
-    would_wait,
-)
+from edgememory.outbox.file_database import open_reader, open_writer
+from edgememory.sqlite_file import sqlite_translated, transaction, would_wait
 from edgememory.store import Outbox
 
 T = TypeVar("T")
@@ -71,7 +66,7 @@ class FileOutbox:
         # on a connection of its own, on the loop's thread. In WAL mode readers do not wait for writers. Where
         # one would have to after all (another process recovers the file), the thread does it.
         if self._reader is not None:
-            with sqlite_translated("pending"):
+            with sqlite_translated("pending", store="file_outbox"):
                 try:
                     return file_sql.pending(self._reader, user)
                 except sqlite3.OperationalError as error:
@@ -114,7 +109,7 @@ class FileOutbox:
 
     async def _run(self, operation: str, work: Callable[[Connection], T]) -> T:
         def locked() -> T:
-            with self._lock, sqlite_translated(operation):
+            with self._lock, sqlite_translated(operation, store="file_outbox"):
                 return work(self._opened())
 
         return await to_thread.run_sync(locked, limiter=self._limiter)
