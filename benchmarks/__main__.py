@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks import (
     delivery,
     growth,
+    host_store,
     hot_read,
     outbox,
     postgres,
@@ -36,6 +37,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "process_memory": process_memory.measured,
     "outbox": outbox.measured,
     "sessions": sessions.measured,
+    "host_store": host_store.measured,
     "redis_store": redis_store.measured,
     "upstash_store": upstash_store.measured,
     "workers_store": workers_store.measured,

@@ -89,8 +89,21 @@ class WorkersCacheConfig(
     region: _Name | None = None
 
 
-CacheConfig = RedisCacheConfig | UpstashCacheConfig | WorkersCacheConfig
-"""`[[caches]]`: a cache of a region, nearest first."""
+class HostCacheConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="host"):
+    """`[[caches]]` of `type = "host"`: a file that the processes of this host share."""
+
+    path: _Name
+    """On a local disk, or in memory, as `/dev/shm` is."""
+    name: _Name = "host"
+    timeout: _Seconds = 0.05
+    max_bytes: _Count = 256 * 1024 * 1024
+    seal_keys: tuple[_Secret, ...] = ()
+    """32 random bytes each, in base64. The first seals what is kept; the others still open it."""
+    region: _Name | None = None
+
+
+CacheConfig = HostCacheConfig | RedisCacheConfig | UpstashCacheConfig | WorkersCacheConfig
+"""`[[caches]]`: a cache, nearest first."""
 
 
 class FileOutboxConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="file"):
@@ -298,6 +311,8 @@ def _checked(raw: object, region: str | None, environment: Mapping[str, str], *,
         )
     _check_keys(config, where=where)
     _check_names("[[caches]]", [cache.name for cache in config.caches], where=where)
+    if any(isinstance(cache, HostCacheConfig) for cache in config.caches[1:]):
+        raise ConfigError(f"{where}: the host's cache is the nearest, and there is one: put it first of [[caches]]")
     if config.replica is not None:
         _check_names("[[replica.servers]]", [server.name for server in config.replica.servers], where=where)
     return replace(config, caches=_of_region(config.caches, region, environment))
@@ -339,7 +354,7 @@ def _converted(raw: object, kind: type[_S], *, where: str) -> _S:
 
 
 _TYPE = re.compile(r"`\$\.(outbox|caches)\S*\.type`$")
-_TYPES = {"outbox": "file, redis or workers", "caches": "redis, upstash or workers"}
+_TYPES = {"outbox": "file, redis or workers", "caches": "host, redis, upstash or workers"}
 
 
 def here(region: str | None, environment: Mapping[str, str] = os.environ) -> str | None:

@@ -9,7 +9,7 @@ from edgememory.errors import StoreError
 from edgememory.freshness import Policy
 from edgememory.models import Cleared, Entry, Receipt, UserKey
 from edgememory.runtime import Runtime
-from edgememory.tier import ReplicaTier, store_timeout
+from edgememory.tier import NearTier, ReplicaTier, store_timeout
 
 DELETE_TIMEOUT = 10.0
 REPLAY_PATIENCE = 2.0
@@ -35,6 +35,10 @@ async def delete_user(runtime: Runtime, user: UserKey, policy: Policy) -> Receip
             effective_by=now + timedelta(seconds=policy.near_keep),
         ),
     ]
+    if any(isinstance(tier, NearTier) for tier in runtime.tiered.caches):
+        stores.append(
+            Cleared(store="other hosts", cleared=True, effective_by=now + timedelta(seconds=policy.near_keep))
+        )
     for tier in runtime.tiered.caches:
         error = failures[tier.name]
         if error is not None:

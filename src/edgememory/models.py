@@ -139,6 +139,13 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return (self.snapshot.version, microseconds(self.tentative_at), microseconds(self.synced_at))
 
 
+class Confirmed(Struct, frozen=True, gc=False):
+    """An entry, and for how many seconds nobody has confirmed it."""
+
+    entry: Entry
+    unconfirmed: float
+
+
 def microseconds(seconds: float) -> int:
     """Seconds as whole microseconds: what orders are compared in."""
     return round(seconds * 1_000_000)

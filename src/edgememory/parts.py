@@ -13,6 +13,7 @@ from edgememory.config import (
     EmbedderConfig,
     ExtractorConfig,
     FileOutboxConfig,
+    HostCacheConfig,
     Model2VecEmbedderConfig,
     OpenAIEmbedderConfig,
     OpenAIExtractorConfig,
@@ -30,9 +31,9 @@ from edgememory.extract.extraction import ExtractionPolicy
 from edgememory.extract.extractor import Extractor
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.recall.embedder import Embedder
-from edgememory.store import CacheStore, OriginStore, Outbox, ReplicaStore
+from edgememory.store import CacheStore, NearStore, OriginStore, Outbox, ReplicaStore
 from edgememory.stores.memory_origin import InMemoryOrigin
-from edgememory.tier import CacheTier, OriginTier, ReplicaTier, Tier
+from edgememory.tier import CacheTier, NearTier, OriginTier, ReplicaTier, Tier
 
 if TYPE_CHECKING:
     from edgememory.outbox.file import FileOutbox
@@ -178,15 +179,29 @@ def _replica(config: ReplicaConfig) -> ReplicaTier:
 
 
 def _caches(config: Config) -> Sequence[CacheTier]:
-    return [
-        Tier(
-            name=cache.name,
-            store=configured_cache(cache, config.key_secret),
-            timeout=cache.timeout,
-            beside_outbox=_is_beside(config.outbox, cache),
-        )
-        for cache in config.caches
-    ]
+    return [_cache(config, cache) for cache in config.caches]
+
+
+def _cache(config: Config, cache: CacheConfig) -> CacheTier:
+    if isinstance(cache, HostCacheConfig):
+        return NearTier(name=cache.name, store=configured_host(cache), timeout=cache.timeout)
+    return Tier(
+        name=cache.name,
+        store=configured_cache(cache, config.key_secret),
+        timeout=cache.timeout,
+        beside_outbox=_is_beside(config.outbox, cache),
+    )
+
+
+def configured_host(config: HostCacheConfig) -> NearStore:
+    """Make the host's cache that a configuration describes; it opens nothing before it is used."""
+    from edgememory.stores.host import HostStore
+
+    if not config.seal_keys:
+        return HostStore(config.path, max_bytes=config.max_bytes)
+    from edgememory.sealing import Sealing
+
+    return HostStore(config.path, max_bytes=config.max_bytes, sealing=Sealing(config.seal_keys))
 
 
 def _is_beside(outbox: OutboxConfig, cache: CacheConfig) -> bool:
@@ -201,6 +216,8 @@ def _is_beside(outbox: OutboxConfig, cache: CacheConfig) -> bool:
 def configured_cache(config: CacheConfig, key_secret: str | None) -> CacheStore:
     """Make a cache that a configuration describes; it opens nothing before it is used."""
     match config:
+        case HostCacheConfig():
+            return configured_host(config)
         case RedisCacheConfig():
             from edgememory.stores.redis import RedisStore
 

@@ -33,9 +33,10 @@ _ERRORS: dict[int, tuple[type[StoreError], str]] = {
 
 T = TypeVar("T")
 
-Sync = Literal["FULL", "NORMAL"]
+Sync = Literal["FULL", "NORMAL", "OFF"]
 """FULL is on the disk when it is committed. NORMAL survives a crash of the process, not one of the machine, which may
-take back the last commits, in their order: right for what may be done again."""
+take back the last commits, in their order: right for what may be done again. OFF waits for no disk: a crash of the
+machine may damage the file, which is right for what may be forgotten."""
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from edgememory.changes import Change
 from edgememory.errors import StoreError
-from edgememory.models import Awaiting, Claim, Committed, Depth, Entry, Message, Page, Pending, UserKey
+from edgememory.models import Awaiting, Claim, Committed, Confirmed, Depth, Entry, Message, Page, Pending, UserKey
 from edgememory.recall.query import Candidates, Query
 
 
@@ -40,6 +40,17 @@ class CacheStore(MemoryStore, Protocol):
 
     async def get_many(self, users: Sequence[UserKey]) -> Mapping[UserKey, Entry]: ...
     async def put(self, user: UserKey, entry: Entry, *, keep: float) -> bool: ...
+
+
+class NearStore(CacheStore, Protocol):
+    """A cache that only this host's processes fill: what it says is no second opinion.
+
+    `TieredStore` believes it for `Policy.near_ttl` after a lower tier has confirmed an entry: as process memory.
+    """
+
+    async def find(self, user: UserKey) -> Confirmed | None:
+        """Return what `get` would, and for how long nobody has put it."""
+        ...
 
 
 class SearchStore(Protocol):

@@ -11,8 +11,9 @@ import anyio
 
 from edgememory.breaker import Breaker
 from edgememory.errors import CorruptEntryError, EdgeMemoryError, StoreError, StoreUnavailableError
-from edgememory.models import Entry, UserKey
-from edgememory.store import CacheStore, MemoryStore, OriginStore, ReplicaStore
+from edgememory.freshness import Policy, keep_for
+from edgememory.models import Confirmed, Entry, UserKey
+from edgememory.store import CacheStore, MemoryStore, NearStore, OriginStore, ReplicaStore
 from edgememory.telemetry import TierCounters
 
 _log = logging.getLogger("edgememory")
@@ -89,14 +90,46 @@ class Tier(Generic[S]):
         Raises:
             StoreError: as `ask`.
         """
+        return await self._read(lambda: self.store.get(user, at_least=at_least))
+
+    async def _read(self, request: Callable[[], Awaitable[T | None]]) -> T | None:
         try:
-            return await self.ask("get", lambda: self.store.get(user, at_least=at_least))
+            return await self.ask("get", request)
         except CorruptEntryError as error:
             self.counters.corrupt += 1
             _log.warning("%s holds a damaged entry, treated as a miss: %s", self.name, error)
             return None
 
+    async def find(self, user: UserKey, *, at_least: int = 0) -> Confirmed | None:
+        """Do what `get` does, and say for how many seconds nobody has confirmed the answer.
+
+        Raises:
+            StoreError: as `ask`.
+        """
+        entry = await self.get(user, at_least=at_least)
+        return None if entry is None else Confirmed(entry, 0.0)
+
+    def keep(self, entry: Entry, policy: Policy) -> float:
+        """Return for how many seconds the store is to keep *entry*."""
+        return keep_for(entry, policy)
+
 
 CacheTier = Tier[CacheStore]
+
+
+@dataclass(slots=True, kw_only=True)
+class NearTier(CacheTier):
+    """A cache of the host: what it says confirms nothing, and is kept for no longer than what is in process memory."""
+
+    store: NearStore  # pyright: ignore[reportIncompatibleVariableOverride]  # set once, when it is made
+
+    async def find(self, user: UserKey, *, at_least: int = 0) -> Confirmed | None:
+        return await self._read(lambda: self.store.find(user))
+
+    def keep(self, entry: Entry, policy: Policy) -> float:
+        kept = keep_for(entry, policy)
+        return kept if entry.snapshot.is_tombstone else min(kept, policy.near_keep)
+
+
 OriginTier = Tier[OriginStore]
 ReplicaTier = Tier[ReplicaStore]

@@ -174,8 +174,11 @@ class TieredStore:
         if self._refreshes.running(user) is None:
             self._refreshes.start(user, lambda _: refresh(self._tiers, user, self.hold))
 
-    def hold(self, user: UserKey, entry: Entry) -> None:
-        """Keep *entry* in process memory, if it is the newest there, and not below the user's floor."""
+    def hold(self, user: UserKey, entry: Entry, *, unconfirmed: float = 0.0) -> None:
+        """Keep *entry* in process memory, if it is the newest there, and not below the user's floor.
+
+        *unconfirmed*: for how many seconds nobody but a near cache has said so. Near caches do not confirm each other.
+        """
         if entry.snapshot.version < self._floors.of(user).version:
             return
         held = self._near.peek(user)
@@ -184,8 +187,8 @@ class TieredStore:
         self._near.hold(
             user,
             entry,
-            keep=self._policy.near_keep,
-            fresh_for=min(self._policy.near_ttl, fresh_for(entry, self._policy, now=now)),
+            keep=max(0.0, self._policy.near_keep - unconfirmed),
+            fresh_for=min(self._policy.near_ttl - unconfirmed, fresh_for(entry, self._policy, now=now)),
             age=max(0.0, now - entry.synced_at),
         )
         self._floors.raise_to(user, entry.snapshot)

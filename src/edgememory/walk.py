@@ -2,24 +2,29 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Literal, Protocol, assert_never
 
 import anyio
 from anyio import CancelScope
 from msgspec import UNSET, Struct
 
 from edgememory.errors import StoreError
-from edgememory.freshness import Policy, Verdict, decide, keep_for, newer
-from edgememory.models import Beside, Entry, Snapshot, UserKey
+from edgememory.freshness import Policy, Verdict, decide, newer
+from edgememory.models import Beside, Confirmed, Entry, Snapshot, UserKey
 from edgememory.single_flight import Flight
 from edgememory.telemetry import Counters
 from edgememory.tier import CacheTier, OriginTier, ReplicaTier
 
 Status = Literal["fresh", "stale", "degraded"]
-Hold = Callable[[UserKey, Entry], None]
 
 EMPTY = Snapshot(version=0, exists=False)
 NEAR = "memory"
+
+
+class Hold(Protocol):
+    """Keeps what was found in process memory: as confirmed as it was."""
+
+    def __call__(self, user: UserKey, entry: Entry, *, unconfirmed: float = 0.0) -> None: ...
 
 
 class Read(Struct, frozen=True, gc=False):
@@ -62,7 +67,7 @@ class Tiers:
 
         What goes wrong is returned: a cache may always forget.
         """
-        keep = keep_for(entry, self.policy)
+        keep = tier.keep(entry, self.policy)
         try:
             return await tier.ask("put", lambda: tier.store.put(user, entry, keep=keep))
         except StoreError as error:
@@ -109,6 +114,7 @@ def _is_mere_absence(entry: Entry) -> bool:
 class _Found(Struct, frozen=True, gc=False):
     entry: Entry
     tier: str
+    unconfirmed: float = 0.0
 
 
 def _newer(first: _Found | None, second: _Found) -> _Found:
@@ -183,13 +189,13 @@ class Walk:
 
     async def _ask_cache(self, tier: CacheTier) -> Verdict | None:
         if tier.beside_outbox and self._beside is not UNSET:
-            entry = self._beside
+            found = None if self._beside is None else Confirmed(self._beside, 0.0)
         else:
             try:
-                entry = await tier.get(self._user, at_least=self._at_least)
+                found = await tier.find(self._user, at_least=self._at_least)
             except StoreError:
                 return None
-        verdict = None if entry is None else self._judge(_Found(entry, tier.name))
+        verdict = None if found is None else self._judge(_Found(found.entry, tier.name, found.unconfirmed))
         if verdict is not Verdict.FRESH:
             self._lacking.append(tier)
         return verdict
@@ -241,11 +247,13 @@ class Walk:
 
     def _judge(self, found: _Found) -> Verdict:
         verdict = self._verdict(found.entry)
+        if verdict is Verdict.FRESH and found.unconfirmed >= self._tiers.policy.near_ttl:
+            verdict = Verdict.STALE
         match verdict:
             case Verdict.FRESH | Verdict.STALE:
                 self._candidate = _newer(self._candidate, found)
                 if found.tier != NEAR:  # process memory cannot confirm itself
-                    self._hold(self._user, found.entry)
+                    self._hold(self._user, found.entry, unconfirmed=found.unconfirmed)
             case Verdict.BEHIND | Verdict.EXPIRED:
                 self._fall_back_on(found)
             case Verdict.GONE:

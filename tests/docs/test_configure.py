@@ -15,6 +15,7 @@ from edgememory.cli import main
 from edgememory.config import (
     Config,
     FileOutboxConfig,
+    HostCacheConfig,
     OpenAIEmbedderConfig,
     OpenAIExtractorConfig,
     OriginConfig,
@@ -34,6 +35,7 @@ from tests.raw_postgres import raw_connection
 PAGE = "docs/how-to/configure.md"
 [TOML] = fences(PAGE, "toml")
 [GRANTS] = fences(PAGE, "sql")
+SEAL_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
 
 @pytest.fixture
@@ -42,6 +44,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGE_REDIS_URL", "redis://cache.sjc.example:6379/0")
     monkeypatch.setenv("EDGEMEMORY_KEY_SECRET", "0123456789abcdef")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    monkeypatch.setenv("EDGEMEMORY_SEAL_KEY", SEAL_KEY)
     monkeypatch.setenv("REPLICA_US_EAST_URL", "postgresql://replica.us-east.example/edgememory")
     path = tmp_path / "edgememory.toml"
     path.write_text(TOML, encoding="utf-8")
@@ -51,7 +54,10 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_file_is_read_as_the_page_says(file: Path) -> None:
     config = read_config(file, region="sjc")
     assert config.origin == OriginConfig(dsn="postgresql://geneva.example/edgememory")
-    assert config.caches == (RedisCacheConfig(url="redis://cache.sjc.example:6379/0", region="sjc"),)
+    assert config.caches == (
+        HostCacheConfig(path="/dev/shm/edgememory/cache.sqlite", seal_keys=(SEAL_KEY,)),
+        RedisCacheConfig(url="redis://cache.sjc.example:6379/0", region="sjc"),
+    )
     assert config.replica == ReplicaConfig(
         servers=(
             ReplicaServerConfig(name="us-east", dsn="postgresql://replica.us-east.example/edgememory"),
@@ -60,8 +66,8 @@ def test_the_file_is_read_as_the_page_says(file: Path) -> None:
     )
     assert config.namespace == "default"
     assert config.policy == Policy()
-    assert [cache.name for cache in read_config(file, region="fra").caches] == ["redis-fra"]
-    assert read_config(file, region="nrt").caches == ()
+    assert [cache.name for cache in read_config(file, region="fra").caches] == ["host", "redis-fra"]
+    assert [cache.name for cache in read_config(file, region="nrt").caches] == ["host"]
     EdgeMemory.from_config(file, region="sjc")
 
 
@@ -70,7 +76,8 @@ def test_the_file_names_every_setting() -> None:
     assert _missing(Config, shown) == set()
     assert _missing(OriginConfig, shown["origin"]) == set()
     assert _missing(FileOutboxConfig, shown["outbox"]) == {"type"}
-    assert _missing(RedisCacheConfig, shown["caches"][0]) == {"type"}
+    assert _missing(HostCacheConfig, shown["caches"][0]) == {"type", "region"}
+    assert _missing(RedisCacheConfig, shown["caches"][1]) == {"type"}
     assert _missing(OpenAIExtractorConfig, shown["extractor"]) == {"type"}
     assert _missing(OpenAIEmbedderConfig, shown["embedder"]) == {"type"}
     assert _missing(ReplicaConfig, shown["replica"]) == set()
@@ -88,9 +95,9 @@ def test_the_agent_must_know_its_region(file: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigError, match="EDGEMEMORY_REGION"):
         read_config(file)
     monkeypatch.setenv("FLY_REGION", "fra")
-    assert read_config(file).caches[0].region == "fra"
+    assert read_config(file).caches[1].region == "fra"
     monkeypatch.setenv("EDGEMEMORY_REGION", "sjc")
-    assert read_config(file).caches[0].region == "sjc"
+    assert read_config(file).caches[1].region == "sjc"
 
 
 def test_the_variables_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +117,10 @@ def test_the_variables_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch) ->
     assert config_from_env().outbox == WorkersOutboxConfig(
         url="https://edgememory_workers_url", token="edgememory_workers_token"
     )
-    assert [cache.url for cache in config.caches] == ["redis://edgememory_redis_url", "https://edgememory_workers_url"]
+    assert [cache.url for cache in config.caches if not isinstance(cache, HostCacheConfig)] == [
+        "redis://edgememory_redis_url",
+        "https://edgememory_workers_url",
+    ]
     assert config.namespace == "edgememory_namespace"
 
 

@@ -20,6 +20,7 @@ _FILE_OUTBOX = ("tests/contract/test_file_outbox.py",)
 _REDIS_OUTBOX = ("tests/contract/test_redis_outbox.py",)
 _WORKER_CACHE = ("tests/contract/test_workers_kv.py",)
 _WORKER_OUTBOX = ("tests/contract/test_workers_outbox.py",)
+_HOST = ("tests/contract/test_host_store.py", "tests/unit/test_host_tier.py")
 _POSTGRES = ("tests/contract/test_postgres_primary.py",)
 
 READ_YOUR_WRITES = (
@@ -71,6 +72,13 @@ READ_YOUR_WRITES = (
         "SET floor = max(floor, ?)",
         "SET floor = min(floor, ?)",
         _FILE_OUTBOX,
+    ),
+    Mutant(
+        "the host's cache goes back",
+        "stores/host_sql.py",
+        " WHERE (version, tentative, synced) <= (:version, :tentative, :synced)",
+        " WHERE true",
+        _HOST,
     ),
     Mutant(
         "process memory keyed without the namespace",
@@ -135,10 +143,10 @@ BOUNDED_STALENESS = (
     Mutant(
         "ages add up: restamped in the caches",
         "walk.py",
-        "        keep = keep_for(entry, self.policy)\n",
+        "        keep = tier.keep(entry, self.policy)\n",
         "        from msgspec.structs import replace\n"
         "        entry = replace(entry, synced_at=round(self.now(), 6))\n"
-        "        keep = keep_for(entry, self.policy)\n",
+        "        keep = tier.keep(entry, self.policy)\n",
     ),
     Mutant(
         "process memory confirms itself",
@@ -163,6 +171,13 @@ BOUNDED_STALENESS = (
         "walk.py",
         "(tier is tiers.origin or not _is_mere_absence(entry))",
         "True",
+    ),
+    Mutant(
+        "process memory is confirmed by the host's cache",
+        "tiered.py",
+        "self._policy.near_ttl - unconfirmed",
+        "self._policy.near_ttl",
+        _HOST,
     ),
 )
 
@@ -296,6 +311,13 @@ NO_RESURRECTION = (
         "        erased_at = held.version, erased_time",
         "        erased_at = 0, erased_time",
         _POSTGRES,
+    ),
+    Mutant(
+        "the host's cache drops tombstones for want of room",
+        "stores/host_sql.py",
+        " (SELECT key FROM entries WHERE NOT erased ORDER BY filled_at LIMIT 16)",
+        " (SELECT key FROM entries ORDER BY filled_at LIMIT 16)",
+        _HOST,
     ),
 )
 

@@ -385,3 +385,13 @@ def test_making_an_edge_memory_reads_the_configuration_and_opens_nothing(
     assert not path.parent.exists()
     with pytest.raises(ConfigError, match="outbox"):
         EdgeMemory.from_config(write('[origin]\ndsn = "postgres://geneva"'))
+
+
+def test_the_host_s_cache_comes_first_and_is_one(tmp_path: Path) -> None:
+    host = '[[caches]]\ntype = "host"\npath = "/x"\n'
+    redis = '[[caches]]\ntype = "redis"\nurl = "redis://x"\n'
+    for caches in (redis + host, host + host.replace("path", 'name = "other"\npath')):
+        path = tmp_path / "wrong.toml"
+        path.write_text(MINIMAL + caches, encoding="utf-8")
+        with pytest.raises(ConfigError, match="put it first"):
+            read_config(path)

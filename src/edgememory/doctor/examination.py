@@ -11,8 +11,10 @@ from msgspec import Struct
 
 from edgememory.changes import PreferenceSet
 from edgememory.config import (
+    CacheConfig,
     Config,
     FileOutboxConfig,
+    HostCacheConfig,
     OutboxConfig,
     WorkersCacheConfig,
     WorkersOutboxConfig,
@@ -85,7 +87,7 @@ async def examine(config: Config, *, region: str | None = None) -> Report:
         health = _health(cache) if isinstance(cache, WorkersCacheConfig) else None
         store = configured_cache(cache, config.key_secret)
         parts.append(
-            await _store(cache.name, type_of(cache), cache.url, store, cache.timeout, cache=store, health=health)
+            await _store(cache.name, type_of(cache), _at(cache), store, cache.timeout, cache=store, health=health)
         )
     if config.replica is not None:
         for server in config.replica.servers:
@@ -93,6 +95,10 @@ async def examine(config: Config, *, region: str | None = None) -> Report:
             parts.append(await _store(server.name, "replica", server.dsn, alone, config.replica.timeout))
     parts.append(await _outbox(config))
     return Report(region=here(region), parts=tuple(parts))
+
+
+def _at(cache: CacheConfig) -> str:
+    return cache.path if isinstance(cache, HostCacheConfig) else cache.url
 
 
 async def _store(
@@ -116,7 +122,7 @@ async def _store(
     return Part(
         name=name,
         type=kind,
-        at=str(place or "a socket of this host"),
+        at=str(place or "this host"),
         steps=tuple(examination.steps),
         cold_ms=seen.cold_ms,
         warm_ms=seen.warm_ms,

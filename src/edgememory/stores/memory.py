@@ -63,24 +63,27 @@ class InMemoryStore:
     def hold(self, user: UserKey, entry: Entry, *, keep: float, fresh_for: float = 0.0, age: float = 0.0) -> bool:
         """Hold *entry* for *keep* seconds, unless a newer one is held; say whether it stands.
 
-        An equal one is held anew, from now on. *fresh_for* and *age* (seconds) are remembered, not judged.
+        An equal one is held anew, never for less long. *fresh_for* and *age* (seconds) are remembered, not judged.
         """
         order = entry.order
+        now = self._monotonic()
+        expires_at, fresh_until = now + keep, now + min(fresh_for, keep)
         present = self.peek(user)
         if present is not None:
             if present.order > order:
                 return False
+            if present.order == order:
+                expires_at, fresh_until = max(expires_at, present.expires_at), max(fresh_until, present.fresh_until)
             self._drop(user)
         size = _size(entry)
         if size > self._max_bytes:
             return False
-        now = self._monotonic()
         self._held[user] = Held(
             entry=entry,
             order=order,
             version=entry.snapshot.version,
-            expires_at=now + keep,
-            fresh_until=now + min(fresh_for, keep),
+            expires_at=expires_at,
+            fresh_until=fresh_until,
             true_at=now - age,
             size=size,
         )

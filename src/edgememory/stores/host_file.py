@@ -1,0 +1,95 @@
+"""Opening the file of the host's cache, and replacing a damaged one under the eyes of other processes."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from edgememory.errors import StoreBlockedError
+from edgememory.sqlite_file import code_of, connect, make, transaction, use_wal
+from edgememory.stores.host_sql import FORMAT, SCHEMA
+
+
+class HostFile:
+    """The open file, and which one it is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _alone(path):
+            make(path)
+            self.number = path.stat().st_ino
+            self.connection = connect(path, 0.0)
+            try:
+                use_wal(self.connection)
+                # What was deleted is to be gone from the disk too.
+                self.connection.execute("PRAGMA secure_delete = ON")
+                transaction(self.connection, _make_schema, sync="OFF")
+            except BaseException:
+                self.connection.close()
+                raise
+
+    def stands(self) -> bool:
+        """Say whether the path still leads to it: others replace it, and what cleans up folders removes it."""
+        return _number(self._path) == self.number
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Say whether *error* means that the file is not a cache of this format, whole."""
+    return isinstance(error, _OtherFormatError) or code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def set_aside(path: Path, number: int | None) -> bool:
+    """Rename the damaged file, *number* if it was opened, unless another process has; say whether this one has.
+
+    Renamed and not removed: a path that was set wrongly may lead to something else.
+    """
+    with _alone(path):
+        if number is not None and _number(path) != number:
+            return False
+        for suffix in ("-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            path.rename(f"{path}.damaged")
+        return True
+
+
+class _OtherFormatError(sqlite3.DatabaseError):
+    """Another version of the library wrote it."""
+
+
+@contextmanager
+def _alone(path: Path) -> Generator[None]:
+    """Keep other processes from opening or replacing the file: a new journal must not be taken for the old one's."""
+    path.absolute().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    try:
+        if os.fstat(lock).st_uid != os.geteuid():
+            raise StoreBlockedError(
+                f"{path}.lock is another user's: give each user a path of its own", store="host", operation="open"
+            )
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def _make_schema(connection: sqlite3.Connection) -> None:
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found == 0:
+        for statement in SCHEMA.split(";\n\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+    elif found != FORMAT:
+        raise _OtherFormatError(f"its format is {found}, and this version writes {FORMAT}")
