@@ -127,7 +127,7 @@ class Session:
                 newest summaries and the newest messages of earlier sessions.
             count_tokens: how many tokens a text is: a quarter of its characters if not given, which is about right for
                 English and too few for Chinese or Japanese. Give your model's tokenizer for an exact limit. It is
-                called once an item and once a title; what it raises is yours.
+                called once a section, and once an item of one that does not fit whole; what it raises is yours.
             recalled: what `recall` found for the caller's last words. It stands last, in a quarter of *max_tokens* that
                 is kept for it also where it is empty; what the block says already is not said again.
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgememory.apply import apply
 from edgememory.changes import Change
-from edgememory.context import CLOSING, OPENING, RECALLED, TITLES, context_block, estimate_tokens
+from edgememory.context import CLOSING, LEAST_ROOM, OPENING, RECALLED, TITLES, context_block, estimate_tokens
 from edgememory.models import Message, Scalar, Snapshot
 from edgememory.recall.query import Kind, Match
 from edgememory.testing.strategies import snapshots
@@ -317,8 +317,8 @@ def test_the_estimate_counts_like_any_other_counter(snapshot: Snapshot, max_toke
     )
 
 
-@pytest.mark.parametrize("max_tokens", [60, 90, ROOMY])
-def test_a_counter_is_called_once_an_item_and_once_a_title(max_tokens: int) -> None:
+@pytest.mark.parametrize(("max_tokens", "calls"), [(ROOMY, 5), (FENCE + 40, 4 + 1 + 3)])
+def test_a_counter_is_called_once_a_section_and_once_an_item_where_not_all_fit(max_tokens: int, calls: int) -> None:
     counted: list[str] = []
 
     def count(text: str) -> int:
@@ -326,7 +326,15 @@ def test_a_counter_is_called_once_an_item_and_once_a_title(max_tokens: int) -> N
         return estimate_tokens(text)
 
     context_block(full(), max_tokens=max_tokens, count_tokens=count)
-    assert len(counted) == len(set(counted)) <= 8 + 4 + 1
+    assert len(counted) == len(set(counted)) == calls
+
+
+def test_what_little_is_left_over_begins_no_further_section() -> None:
+    talk = Talk("earlier")
+    snapshot = after(talk.is_called("Zoë"), talk.remembers("Hi"))
+    room = room_for("About the user:", "- Name: Zoë")
+    assert undated(context_block(snapshot, max_tokens=room + LEAST_ROOM))[2:] == ["Facts:", "- Hi"]
+    assert undated(context_block(snapshot, max_tokens=room + LEAST_ROOM - 1))[2:] == []
 
 
 def _raises(text: str) -> int:
