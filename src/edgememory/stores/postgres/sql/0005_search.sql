@@ -75,6 +75,8 @@ CREATE FUNCTION edgememory.search(namespace text, user_id text, query json, also
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
+-- `words` is declared dear, so that no plan computes it: by such costs a server with a compiler would compile each search.
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -97,10 +99,11 @@ DECLARE
 BEGIN
     RETURN (
         WITH wanted AS MATERIALIZED (
-            SELECT DISTINCT term.n, hashtextextended(lexeme, seed) AS word
+            SELECT term.n, array_agg(DISTINCT hashtextextended(lexeme, seed)) AS words
             FROM json_array_elements(query -> 'terms') WITH ORDINALITY AS term(forms, n)
             CROSS JOIN LATERAL (SELECT string_agg(form, ' ') AS text FROM json_array_elements_text(term.forms) form) forms
             CROSS JOIN unnest(edgememory.lexemes(language_, forms.text)) AS lexeme
+            GROUP BY term.n
         ),
         -- What may be found. That it is this user's stands where these are used: beside the words, which are the user's
         -- own, it would only send the planner to a second index.
@@ -135,31 +138,36 @@ BEGIN
         ),
         -- One row for each term that a text holds.
         hit AS MATERIALIZED (
-            SELECT DISTINCT wanted.n, found.id, found.octets
+            SELECT wanted.n, found.id, found.octets
             FROM wanted CROSS JOIN LATERAL (
-                SELECT id, octet_length(text) AS octets FROM message WHERE words @> ARRAY[wanted.word]
+                SELECT id, octet_length(text) AS octets FROM message WHERE words && wanted.words
                 UNION ALL
-                SELECT id, octet_length(text) FROM summary WHERE words @> ARRAY[wanted.word]
+                SELECT id, octet_length(text) FROM summary WHERE words && wanted.words
                 UNION ALL
-                SELECT id, octet_length(text) FROM fact WHERE words @> ARRAY[wanted.word]
+                SELECT id, octet_length(text) FROM fact WHERE words && wanted.words
             ) found
         ),
-        total AS MATERIALIZED (
+        known AS MATERIALIZED (
             SELECT (SELECT count(*) FROM edgememory.messages WHERE namespace = namespace_ AND user_id = user_id_)
                 + (SELECT count(*) FROM edgememory.summaries WHERE namespace = namespace_ AND user_id = user_id_)
-                + (SELECT count(*) FROM edgememory.facts WHERE namespace = namespace_ AND user_id = user_id_) AS texts,
-                greatest((SELECT avg(octets) FROM (SELECT DISTINCT id, octets FROM hit) h), 1)::double precision AS octets
+                + (SELECT count(*) FROM edgememory.facts WHERE namespace = namespace_ AND user_id = user_id_) AS texts
         ),
         term AS MATERIALIZED (
             SELECT n, count(*) AS texts,
                 ln(1 + (greatest(t.texts - count(*), 0) + 0.5)::double precision / (count(*) + 0.5)::double precision) AS weight
-            FROM hit, total t GROUP BY n, t.texts
+            FROM hit, known t GROUP BY n, t.texts
+        ),
+        holds AS MATERIALIZED (
+            SELECT id, octets, sum(weight) AS weight FROM hit JOIN term USING (n) GROUP BY id, octets
+        ),
+        total AS MATERIALIZED (
+            SELECT texts, greatest((SELECT avg(octets::double precision) FROM holds), 1) AS octets FROM known
         ),
         -- BM25 as if each term stood once: near enough to choose whom the caller ranks.
         best AS MATERIALIZED (
             SELECT id FROM (
-                SELECT id, sum(weight) / (1.72 + 0.48 * octets / (SELECT total.octets FROM total)) AS score
-                FROM hit JOIN term USING (n) GROUP BY id, octets ORDER BY score DESC, id DESC LIMIT most
+                SELECT id, weight / (1.72 + 0.48 * octets::double precision / (SELECT total.octets FROM total)) AS score
+                FROM holds ORDER BY score DESC, id DESC LIMIT most
             ) scored
             UNION
             SELECT unnest(also)
