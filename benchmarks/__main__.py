@@ -6,15 +6,18 @@ import gc
 import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks import (
+    deep,
     delivery,
     growth,
     host_store,
     hot_read,
+    local_recall,
     outbox,
     postgres,
     process_memory,
@@ -44,6 +47,8 @@ SUBJECTS: Mapping[str, Subject] = {
     "postgres": postgres.measured,
     "delivery": delivery.measured,
     "growth": growth.measured,
+    "local_recall": local_recall.measured,
+    "deep": deep.measured,
 }
 
 
@@ -51,6 +56,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help="measure only these")
     parser.add_argument("--list", action="store_true", help="list the subjects, and measure nothing")
+    parser.add_argument(
+        "--messages", type=int, default=100_000, help="how many are in the table that deep searches: %(default)s"
+    )
     arguments = parser.parse_args()
     names: Sequence[str] = arguments.subjects or tuple(SUBJECTS)
     if unknown := sorted(set(names) - SUBJECTS.keys()):
@@ -59,14 +67,15 @@ def main() -> None:
         for name, subject in SUBJECTS.items():
             print(f"{name:<15} {_title(subject)}")
         return
-    measure(names, Console() if Console().is_terminal else Console(width=WIDTH))
+    subjects = {**SUBJECTS, "deep": partial(deep.measured, messages=arguments.messages)}
+    measure({name: subjects[name] for name in names}, Console() if Console().is_terminal else Console(width=WIDTH))
 
 
-def measure(names: Sequence[str], console: Console) -> None:
+def measure(subjects: Mapping[str, Subject], console: Console) -> None:
     load_before = os.getloadavg()
     results: dict[str, Sequence[Result]] = {}
-    for name in names:
-        results[name] = asyncio.run(_all(SUBJECTS[name]))
+    for name, subject in subjects.items():
+        results[name] = asyncio.run(_all(subject))
         show(f"{name}: {_title(SUBJECTS[name])}", results[name], console)
     save(report(results, load_before=load_before), PATH)
     console.print(

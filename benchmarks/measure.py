@@ -151,3 +151,17 @@ def awaited(call: Callable[[], Awaitable[object]], *, number: int) -> Round:
         return (time.perf_counter() - started) / number
 
     return once
+
+
+def percentile(percent: int, call: Callable[[], Awaitable[object]], *, number: int) -> Round:
+    """A round of *number* calls, each awaited and timed by itself: its cost is what *percent* of them keep to."""
+
+    async def once() -> float:
+        seconds: list[float] = []
+        for _ in repeat(None, number):
+            started = time.perf_counter()
+            await call()
+            seconds.append(time.perf_counter() - started)
+        return quantiles(seconds, n=100, method="inclusive")[percent - 1]
+
+    return once

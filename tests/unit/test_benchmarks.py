@@ -1,8 +1,10 @@
 """The harness of the benchmarks: what it is told, it compares and judges rightly."""
 
+import time
+
 import pytest
 
-from benchmarks.measure import Round, in_turns, result
+from benchmarks.measure import Round, in_turns, percentile, result
 
 
 @pytest.mark.parametrize(("limit", "met"), [(2.0, True), (1.9, False), (None, None)])
@@ -35,3 +37,17 @@ async def test_ways_take_turns_at_being_first_and_the_first_round_is_not_counted
     costs = await in_turns({"a": way("a"), "b": way("b")}, rounds=2)
     assert order == ["a", "b", "b", "a", "a", "b"]
     assert costs == {"a": [4.0, 5.0], "b": [3.0, 6.0]}
+
+
+@pytest.mark.parametrize(("percent", "cost"), [(50, 1.0), (98, 1.0), (99, 50.0)])
+async def test_a_percentile_is_of_the_single_calls_of_a_round(
+    percent: int, cost: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, costs = 0.0, iter([*[1.0] * 49, 50.0, 100.0, *[1.0] * 50])
+
+    async def call() -> None:
+        nonlocal clock
+        clock += next(costs)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock)
+    assert await percentile(percent, call, number=101)() == cost
