@@ -1,5 +1,6 @@
 """From scores to matches: what stands beside a hit, words and meaning in one order, and why."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgememory.recall.language import Language
@@ -12,6 +13,12 @@ TO_PREVIOUS = 0.2
 """What a message lends of its score to those beside it in the same conversation, and half of that one further: an
 answer seldom repeats the words of its question. On LoCoMo's 1,535 questions .3 and .15, to one neighbour only, took
 evidence recall at 10 from .617 to .664; of two neighbours each the gain was larger on talk of the same kind."""
+OF_A_QUESTION = 0.5
+"""What a question counts, beside a statement: it holds the words of another and seldom the answer. To its neighbours it
+lends all the same, the answer among them. On 129 questions about talk of LoCoMo's kind, evidence recall at 10 went from
+.487 to .496, at 5 from .364 to .401; on two other sets of some 30 at 5 from .286 to .321, and not at all."""
+_ASKING = "?\uff1f"
+_SENTENCE = re.compile("[^.!?\n\u3002\uff01\uff1f]+[.!?\n\u3002\uff01\uff1f]?")
 Holds = Callable[[str, str], bool]
 FUSION = 60.0
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
@@ -80,10 +87,18 @@ def matches(
     *scores* are of their words: they hold what neighbours lend, and perhaps others than *items*. *holds* says whether
     the text of an id holds a term.
     """
-    known = {id: score for id, score in scores.items() if id in items}
+    known = {id: score * _telling(items[id].text) for id, score in scores.items() if id in items}
     if alike := {item.id: item.similarity for item in items.values() if item.similarity is not None}:
         known = fused(best_first(known), best_first(alike))
     return [_match(items[id], known[id], holds, query) for id in best_first(known)[:limit]]
+
+
+def _telling(text: str) -> float:
+    """Return what a text counts, by the share of it that asks."""
+    if not any(map(text.__contains__, _ASKING)):
+        return 1.0
+    asks = sum(len(sentence) for sentence in _SENTENCE.findall(text) if sentence[-1] in _ASKING)
+    return 1.0 - (1.0 - OF_A_QUESTION) * asks / len(text)
 
 
 def _match(item: Item, score: float, holds: Holds, query: Mapping[str, str]) -> Match:

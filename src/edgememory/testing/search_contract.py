@@ -47,6 +47,11 @@ class SearchContract:
         assert rest[0].text == said[2]
         assert rest[0].why.beside
 
+    async def test_a_question_counts_less_than_what_says_the_same(self, store: OriginStore, user: UserKey) -> None:
+        said = ["Anna plays the cello", "Does Anna play the cello?"]
+        await store.commit(user, [Talk(session).says(text) for session, text in zip("ab", said, strict=True)])
+        assert [match.text for match in await found(store, user, "the cello of Anna")] == said
+
     async def test_a_fact_that_was_replaced_is_found_only_if_asked_for(self, store: OriginStore, user: UserKey) -> None:
         talk = Talk()
         await store.commit(user, [talk.remembers("Lives in Bern")])
