@@ -335,7 +335,7 @@ def _check_keys(config: Config, *, where: str) -> None:
         )
 
 
-def type_of(part: CacheConfig | OutboxConfig) -> str:
+def type_of(part: CacheConfig | OutboxConfig | EmbedderConfig | ExtractorConfig) -> str:
     """Return the `type` of a table."""
     return str(part.__struct_config__.tag)
 

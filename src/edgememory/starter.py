@@ -148,6 +148,23 @@ token = { env = "EDGEMEMORY_WORKERS_TOKEN" }
         _WORKER,
     ),
 }
+_MODELS = _Part(
+    """\
+# What reads a call when it is over; without it, nobody does. English patterns, or "openai" for a model: see
+# "Bring your own models".
+[extractor]
+type = "rules"
+
+# What finds by meaning too; without it, recall goes by words. Needs pgvector at the origin; before agents use it, run
+# `edgememory reembed`.
+# [embedder]
+# type = "openai"
+# url = "https://api.openai.com/v1"
+# token = { env = "OPENAI_API_KEY" }
+# model = "text-embedding-3-small"
+# dimensions = 512
+"""
+)
 _POLICY = _Part(
     """\
 # How old an answer may be, in seconds: see "The promises".
@@ -206,6 +223,7 @@ def _parts(answers: Answers) -> Iterator[_Part]:
     if answers.replicas:
         yield _replicas(answers.replicas)
     yield _OUTBOXES[answers.outbox]
+    yield _MODELS
     yield _POLICY
 
 

@@ -24,7 +24,7 @@ from edgememory.config import (
     WorkersCacheConfig,
     WorkersOutboxConfig,
 )
-from edgememory.doctor import Part, Report, examination, examine, log_report
+from edgememory.doctor import Part, Report, examination, examine, log_report, steps
 from edgememory.lab.servers import RedisServer, ReplicaServer
 from edgememory.lab.servers.redis import DURABLE
 from tests.raw_postgres import raw_connection
@@ -110,7 +110,7 @@ async def test_the_schema_and_the_way_to_the_origin(config: Config, migrated_dat
     assert "origin: resolve: no-such-host.invalid has no address" in await told("postgres://no-such-host.invalid/x")
     assert "origin: connect: nobody answers at 127.0.0.1:1" in await told("postgres://127.0.0.1:1/x")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examination, "STEP_TIMEOUT", 0.3)
+        patch.setattr(steps, "STEP_TIMEOUT", 0.3)
         assert "authenticate: no answer within 0.3 s" in await told(f"postgres://127.0.0.1:{silent_port}/x")
 
 

@@ -13,9 +13,11 @@ from edgememory.cli.init import command
 from edgememory.config import (
     Config,
     FileOutboxConfig,
+    OpenAIEmbedderConfig,
     OriginConfig,
     RedisCacheConfig,
     RedisOutboxConfig,
+    RuleExtractorConfig,
     UpstashCacheConfig,
     WorkersCacheConfig,
     WorkersOutboxConfig,
@@ -58,10 +60,21 @@ def test_every_answer_makes_a_configuration_with_the_defaults(
     )
     assert [type(each) for each in config.caches] == CACHES[cache]
     assert {each.timeout for each in config.caches} <= {0.25 if cache == "workers" else 0.05}
+    assert (config.extractor, config.embedder) == (RuleExtractorConfig(), None)
     servers = () if config.replica is None else config.replica.servers
     assert tuple(server.name for server in servers) == replicas
     assert set(tomllib.loads(path.read_text())) <= set(Config.__struct_fields__)
     EdgeMemory.from_config(path)
+
+
+def test_the_embedder_has_only_to_be_uncommented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, monkeypatch, Answers(namespace="clinic", cache="redis", outbox="redis", replicas=()))
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key")
+    before, table, after = path.read_text().partition("# [embedder]\n")
+    lines, policy, rest = after.partition("\n\n")
+    assert policy
+    path.write_text(before + table[2:] + "\n".join(line[2:] for line in lines.splitlines()) + policy + rest)
+    assert isinstance(read_config(path).embedder, OpenAIEmbedderConfig)
 
 
 def test_the_command_asks_four_questions_and_overwrites_nothing(tmp_path: Path) -> None:

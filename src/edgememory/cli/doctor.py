@@ -24,7 +24,8 @@ def command(config: Path | None, region: str | None, as_json: bool, offline: boo
     """Say what is wrong, seen from here, and what to do.
 
     Tries each tier and the outbox: the way there, who we are to it, a read, a probe that is written and read back, and
-    how long reads take. Exits with 1 if something is wrong, with 2 if the configuration is.
+    how long reads take; and asks the models about a made-up sentence. Exits with 1 if something is wrong, with 2 if the
+    configuration is.
     """
     try:
         settings = config_from_env() if config is None else read_config(config, region=region)

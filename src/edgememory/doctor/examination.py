@@ -1,12 +1,11 @@
 """Tries out each part of a configuration from where this runs, with a user whom nobody else has."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
 from statistics import quantiles
 
-import anyio
 from msgspec import Struct
 
 from edgememory.changes import PreferenceSet
@@ -21,25 +20,18 @@ from edgememory.config import (
     here,
     type_of,
 )
-from edgememory.doctor.network import Place, connect, place_of, resolve, shake_hands
-from edgememory.doctor.report import Part, Report, Step, Waits
-from edgememory.errors import EdgeMemoryError
+from edgememory.doctor.models import embedder_part, extractor_part
+from edgememory.doctor.network import Place, place_of
+from edgememory.doctor.report import Part, Report, Waits
+from edgememory.doctor.steps import Steps, Tried, Wrong, milliseconds_since
 from edgememory.ids import next_id
-from edgememory.models import Claim, Depth, Entry, Snapshot, UserKey
+from edgememory.models import Claim, Entry, Snapshot, UserKey
 from edgememory.parts import configured_cache, configured_origin, configured_outbox, configured_replica
 from edgememory.store import CacheStore, MemoryStore, Outbox
 from edgememory.stores.entry_protocol import WorkerClient
 
 READS = 20
-STEP_TIMEOUT = 10.0
-"""Seconds. Whatever the configuration allows a tier: the doctor wants to know what is wrong."""
 PROBE_KEPT = 60.0
-
-Tried = Callable[[], Awaitable[object]]
-
-
-class _Wrong(Exception):  # noqa: N818 - it is caught where it is raised
-    """A step has found a problem: those that follow cannot succeed."""
 
 
 class _Seen(Struct, frozen=True):
@@ -48,37 +40,11 @@ class _Seen(Struct, frozen=True):
     location: str | None = None
 
 
-class _Examination:
-    """The steps of one part, each timed; ends at the first problem."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-
-    async def step(self, name: str, tried: Tried) -> object:
-        answer, milliseconds = await self.timed(name, tried)
-        self.steps.append(Step(name, milliseconds))
-        return answer
-
-    async def timed(self, name: str, tried: Tried) -> tuple[object, float]:
-        """Return the answer and how long it took: a step only if it goes wrong."""
-        started = time.perf_counter()
-        try:
-            with anyio.fail_after(STEP_TIMEOUT):
-                answer = await tried()
-        except TimeoutError:
-            problem = f"no answer within {STEP_TIMEOUT:g} s: is something between that swallows what is sent?"
-        except (EdgeMemoryError, OSError) as error:
-            problem = str(error)
-        else:
-            return answer, _milliseconds(started)
-        self.steps.append(Step(name, _milliseconds(started), problem))
-        raise _Wrong
-
-
 async def examine(config: Config, *, region: str | None = None) -> Report:
     """Try out every part of *config*, one after the other. Never raises for what it finds.
 
-    Leaves an empty entry in each cache for a minute. The origin is only read: what is written there stays there.
+    Leaves an empty entry in each cache for a minute. The origin is only read: what is written there stays there. Models
+    are asked once each, about a made-up sentence.
     """
     parts = [
         await _store("origin", "postgres", config.origin.dsn, configured_origin(config.origin), config.origin.timeout)
@@ -94,6 +60,10 @@ async def examine(config: Config, *, region: str | None = None) -> Report:
             alone = configured_replica(config.replica, only=server.name)
             parts.append(await _store(server.name, "replica", server.dsn, alone, config.replica.timeout))
     parts.append(await _outbox(config))
+    if config.embedder is not None:
+        parts.append(await embedder_part(config.embedder, config.origin))
+    if config.extractor is not None:
+        parts.append(await extractor_part(config.extractor))
     return Report(region=here(region), parts=tuple(parts))
 
 
@@ -109,13 +79,13 @@ async def _store(
     timeout: float,
     *,
     cache: CacheStore | None = None,
-    health: Tried | None = None,
+    health: Tried[str | None] | None = None,
 ) -> Part:
-    examination, place = _Examination(), place_of(url)
+    examination, place = Steps(), place_of(url)
     seen = _Seen()
     try:
         seen = await _read(examination, place, store, cache, health)
-    except _Wrong:
+    except Wrong:
         pass
     finally:
         await store.aclose()
@@ -123,7 +93,7 @@ async def _store(
         name=name,
         type=kind,
         at=str(place or "this host"),
-        steps=tuple(examination.steps),
+        steps=tuple(examination.taken),
         cold_ms=seen.cold_ms,
         warm_ms=seen.warm_ms,
         timeout_ms=timeout * 1000,
@@ -133,35 +103,26 @@ async def _store(
 
 
 async def _read(
-    examination: _Examination,
+    examination: Steps,
     place: Place | None,
     store: MemoryStore,
     cache: CacheStore | None,
-    health: Tried | None,
+    health: Tried[str | None] | None,
 ) -> _Seen:
     probe = UserKey("edgememory-doctor", token_hex(8))
-    await _reach(examination, place)
+    await examination.reach(place)
     location = None if health is None else await examination.step("health", health)
     started = time.perf_counter()
     await examination.step("authenticate", store.warm)
     await examination.step("get" if cache is not None else "schema and get", lambda: store.get(probe))
-    cold = _milliseconds(started)
+    cold = milliseconds_since(started)
     if cache is not None:
         await _put(examination, cache, probe)
     warm = [(await examination.timed("read", lambda: store.get(probe)))[1] for _ in range(READS)]
-    return _Seen(cold, _waits(warm), None if location is None else str(location))
+    return _Seen(cold, _waits(warm), location)
 
 
-async def _reach(examination: _Examination, place: Place | None) -> None:
-    if place is None:
-        return
-    await examination.step("resolve", lambda: resolve(place))
-    await examination.step("connect", lambda: connect(place))
-    if place.tls:
-        await examination.step("tls", lambda: shake_hands(place))
-
-
-async def _put(examination: _Examination, cache: CacheStore, probe: UserKey) -> None:
+async def _put(examination: Steps, cache: CacheStore, probe: UserKey) -> None:
     entry = Entry(snapshot=Snapshot(version=1, exists=False), synced_at=round(time.time(), 6))
 
     async def get_back() -> None:
@@ -173,22 +134,21 @@ async def _put(examination: _Examination, cache: CacheStore, probe: UserKey) -> 
 
 
 async def _outbox(config: Config) -> Part:
-    examination, url = _Examination(), _address(config.outbox)
+    examination, url = Steps(), _address(config.outbox)
     place = place_of(url)
     outbox: Outbox = configured_outbox(config)
     notes: tuple[str, ...] = ()
-    location: object = None
+    location: str | None = None
     try:
-        await _reach(examination, place)
+        await examination.reach(place)
         if isinstance(config.outbox, FileOutboxConfig):
             await examination.step("folder", lambda: _folder(Path(url)))
         if isinstance(config.outbox, WorkersOutboxConfig):
             location = await examination.step("health", _health(config.outbox))
         depth = await examination.step("authenticate", outbox.depth)
-        assert isinstance(depth, Depth)
         notes = (f"waiting now: {depth.changes} changes of {depth.users} users; dead letters: {depth.dead}",)
         await _append(examination, outbox)
-    except _Wrong:
+    except Wrong:
         pass
     finally:
         await outbox.aclose()
@@ -196,13 +156,13 @@ async def _outbox(config: Config) -> Part:
         name="outbox",
         type=type_of(config.outbox),
         at=str(place or url),
-        steps=tuple(examination.steps),
-        location=None if location is None else str(location),
+        steps=tuple(examination.taken),
+        location=location,
         notes=notes,
     )
 
 
-async def _append(examination: _Examination, outbox: Outbox) -> None:
+async def _append(examination: Steps, outbox: Outbox) -> None:
     """Append a change and take it out again, at once: nobody is to deliver it."""
     probe = UserKey("edgememory-doctor", token_hex(8))
     change = PreferenceSet(id=next_id(), session_id="doctor", session_started=time.time(), name="probe", value=1)
@@ -223,7 +183,7 @@ async def _folder(path: Path) -> None:
         raise OSError(f"there is no folder {path.parent}: is the volume mounted?")
 
 
-def _health(config: WorkersCacheConfig | WorkersOutboxConfig) -> Tried:
+def _health(config: WorkersCacheConfig | WorkersOutboxConfig) -> Tried[str | None]:
     async def ask() -> str | None:
         client = WorkerClient(config.url, config.token, key_secret=None, store="workers", client=None)
         try:
@@ -241,7 +201,3 @@ def _address(outbox: OutboxConfig) -> str:
 def _waits(times: Sequence[float]) -> Waits:
     cuts = quantiles(times, n=100, method="inclusive")
     return Waits(round(cuts[49], 3), round(cuts[98], 3))
-
-
-def _milliseconds(started: float) -> float:
-    return round((time.perf_counter() - started) * 1000, 3)

@@ -22,12 +22,12 @@ class Waits(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """The origin, a cache, a replica or the outbox."""
+    """The origin, a cache, a replica, the outbox, the embedder or the extractor."""
 
     name: str
     type: str
     at: str
-    """Host and port, or a path. Never what is secret of an address."""
+    """Host and port, a path, or a model in this process. Never what is secret of an address."""
     steps: tuple[Step, ...]
     """Those after a problem were not tried."""
     cold_ms: float | None = None
