@@ -10,6 +10,8 @@ from edgememory.models import UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.recall.embedder import Embedder, Vector
 from edgememory.recall.query import Filters
+from edgememory.stores.memory import InMemoryStore
+from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.stores.postgres import PostgresPrimary
 from edgememory.stores.postgres.embeddings import Embeddings, open_embeddings
 from edgememory.testing.embedder import HashEmbedder
@@ -180,6 +182,33 @@ async def test_a_snapshot_carries_what_finds_by_meaning_without_asking_anybody(
         first, *_ = await session.recall("pet")
         assert first.text == "Has a dog"
         assert first.why.similarity is not None
+
+
+class Renamed(Meanings):
+    @property
+    def model(self) -> str:
+        return "another"
+
+
+@pytest.mark.anyio
+async def test_what_a_cache_has_of_another_model_is_not_compared(
+    origin: PostgresPrimary, embeddings: Embeddings
+) -> None:
+    await embeddings.prepare()
+    await origin.commit(USER, [Talk().remembers("Has a dog")])
+    await fill(embeddings)
+    entry = await origin.get(USER)
+    for embedder, found in ((Renamed(), list[str]()), (Meanings(), ["Has a dog"])):
+        cache = InMemoryStore()
+        await cache.put(USER, entry, keep=3600)
+        parts = Parts(
+            origin=Tier(name="origin", store=InMemoryOrigin(), timeout=5.0),
+            caches=[Tier(name="cache", store=cache, timeout=5.0)],
+            outbox=MemoryOutbox(),
+            embedder=embedder,
+        )
+        async with EdgeMemory(parts) as memory, memory.session("caller") as session:
+            assert [match.text for match in await session.recall("pet")] == found
 
 
 @pytest.mark.anyio

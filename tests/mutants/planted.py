@@ -1,20 +1,9 @@
 """The bugs: what cache and queue libraries really get wrong, as substitutions in the source, by promise."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Mutant:
-    """*old* stands exactly once in *path* (under `src/edgememory`); *new* takes its place."""
-
-    name: str
-    path: str
-    old: str
-    new: str
-    suite: tuple[str, ...] = ()
-    """The tests that must fail; else the suite that needs no server."""
-
+from tests.mutants.mutant import Mutant
+from tests.mutants.remembered import EXTRACTION, RECALL
 
 _FILE_OUTBOX = ("tests/contract/test_file_outbox.py",)
 _REDIS_OUTBOX = ("tests/contract/test_redis_outbox.py",)
@@ -501,5 +490,7 @@ PLANTED: Mapping[str, tuple[Mutant, ...]] = {
     "an agent never breaks": NEVER_BREAKS,
     "progress": PROGRESS,
     "nothing goes on after close": ENDING,
+    "recall": RECALL,
+    "what a call leaves behind": EXTRACTION,
 }
-"""By the promise that they break: the keys of `edgememory.testing.promises.PROMISES`."""
+"""By the promise that they break: the keys of `edgememory.testing.promises.PROMISES`, and two of no history."""

@@ -6,7 +6,8 @@ import pytest
 
 import edgememory
 from edgememory.testing.promises import PROMISES
-from tests.mutants.planted import PLANTED, Mutant
+from tests.mutants.mutant import Mutant
+from tests.mutants.planted import PLANTED
 
 PACKAGE = Path(edgememory.__file__).parent
 ALL = [mutant for mutants in PLANTED.values() for mutant in mutants]
@@ -19,7 +20,7 @@ def test_its_place_is_there_once(mutant: Mutant) -> None:
 
 
 def test_each_promise_has_two_at_least() -> None:
-    assert PLANTED.keys() == PROMISES.keys()
+    assert PLANTED.keys() >= PROMISES.keys()
     assert min(map(len, PLANTED.values())) >= 2
     assert len(ALL) >= 30
     assert len({mutant.name for mutant in ALL}) == len(ALL)

@@ -15,6 +15,7 @@ from edgememory.models import Awaiting, Claim, Committed, Snapshot, UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.testing.clock import ManualClock
+from edgememory.testing.talk import Talk
 
 USER = UserKey("default", "caller")
 
@@ -199,6 +200,34 @@ async def test_a_session_is_not_claimed_before_the_outbox_knows_that_it_was_deli
         await call(memory)
         await until(lambda: world.state.facts)
         assert memory.counters.extractions_failed == 0
+
+
+class Withheld(MemoryOutbox):
+    """Gives nothing away until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = False
+
+    async def claim(self, *, lease: float, limit: int) -> Sequence[Claim]:
+        return await super().claim(lease=lease, limit=limit) if self.released else ()
+
+
+@pytest.mark.anyio
+async def test_a_session_is_not_read_before_all_of_it_has_arrived(world: World) -> None:
+    world.outbox = outbox = Withheld()
+    talk, extractor = Talk("call"), Scripted(LISBON)
+    async with world.process(extractor, poll=0.01) as memory:
+        await outbox.append(USER, [talk.says("I moved to Lisbon, and I am Anna")])
+        await world.origin.commit(USER, [talk.ends()])
+        await until(lambda: memory.counters.extractions_failed)
+        assert extractor.heard == []
+    outbox.released = True
+    async with world.process(extractor, poll=0.01):
+        await until(lambda: world.state.messages)
+        world.clock.step(3600)
+        await until(lambda: extractor.heard)
+    assert [message.text for message in extractor.heard[0].messages] == ["I moved to Lisbon, and I am Anna"]
 
 
 @pytest.mark.anyio

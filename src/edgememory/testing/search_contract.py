@@ -47,6 +47,12 @@ class SearchContract:
         assert rest[0].text == said[2]
         assert rest[0].why.beside
 
+    async def test_nothing_is_lent_to_another_conversation(self, store: OriginStore, user: UserKey) -> None:
+        one, other = Talk("one"), Talk("other")
+        said = [one.says("Which instrument?"), other.says("How is the weather?"), one.says("The cello.")]
+        await store.commit(user, said)
+        assert [match.text for match in await found(store, user, "instruments")] == ["Which instrument?", "The cello."]
+
     async def test_a_question_counts_less_than_what_says_the_same(self, store: OriginStore, user: UserKey) -> None:
         said = ["Anna plays the cello", "Does Anna play the cello?"]
         await store.commit(user, [Talk(session).says(text) for session, text in zip("ab", said, strict=True)])
