@@ -102,6 +102,17 @@ class SearchContract:
         await store.commit(user, [Talk().says("nothing of the kind")])
         assert await found(store, user, text) == []
 
+    @pytest.mark.parametrize("text", ["", "  ", "?!", "where are you", "x" * 100_000])
+    async def test_what_asks_for_nothing_finds_nothing(self, store: OriginStore, user: UserKey, text: str) -> None:
+        await store.commit(user, [Talk().says("where are you? I am here")])
+        assert await found(store, user, text) == []
+
+    async def test_of_a_long_query_the_first_words_count(self, store: OriginStore, user: UserKey) -> None:
+        query = " ".join(f"word{number}" for number in range(12_000))
+        assert len(query) > 100_000
+        await store.commit(user, [Talk("a").says("word63 it is"), Talk("b").says("word64 it is")])
+        assert [match.text for match in await found(store, user, query)] == ["word63 it is"]
+
     @pytest.mark.parametrize(
         ("language", "said", "asked"),
         [
