@@ -261,6 +261,23 @@ class EdgeMemory:
         if scope.cancelled_caught:
             raise NotDurableError(f"some changes are in process memory only, after {timeout:g} s")
 
+    async def deliver(self, *, timeout: float = 10.0) -> bool:
+        """Bring to the origin what waits in the outbox now, whoever left it there; say whether all of it is there.
+
+        Nobody needs it as a rule: it goes on in the background. It is for a process that is about to end, and for one
+        that delivers what others leave in the outbox and knows that they have just left something. What another process
+        has under way is left to that one.
+        """
+        runtime = self._opened()
+        if not runtime.delivers:
+            raise EdgeMemoryError("opened with deliver=False: another process delivers what is in this outbox")
+        with anyio.move_on_after(check_seconds("timeout", timeout)):
+            await runtime.writer.written()
+            while not await runtime.delivery.drained():
+                pass  # Not idle: each failure is followed by a pause.
+            return True
+        return False
+
     @property
     def blocked(self) -> StoreError | None:
         """Why nothing reaches the origin until somebody acts; `None` while delivery works."""
@@ -268,14 +285,21 @@ class EdgeMemory:
 
     # Opening and closing
 
-    async def open(self) -> None:
-        """Start the background work, and begin to open the connections."""
+    async def open(self, *, deliver: bool = True) -> None:
+        """Start the background work, and begin to open the connections.
+
+        Args:
+            deliver: whether this process brings the outbox to the origin, and extracts what it brought. `False` where
+                another process on the same outbox does: closing waits until all is durable then, not for the origin.
+        """
         if self._running is not None or self._opening:
             raise EdgeMemoryError("already open")
         self._opening = True
         try:
             parts = self._parts if isinstance(self._parts, Parts) else await self._parts(self._stack)
-            self._running = await opened(parts, self._stack, self._settings, self.counters)
+            self._running = await opened(
+                parts, self._stack, self._settings, self.counters, deliver=check_bool("deliver", deliver)
+            )
         except BaseException:
             await self._stack.aclose()
             raise
@@ -292,7 +316,8 @@ class EdgeMemory:
             return
         with anyio.move_on_after(self._close_timeout, shield=True):
             await runtime.writer.written()
-            await runtime.delivery.drained()
+            if runtime.delivers:
+                await runtime.delivery.drained()
         if runtime.writer.behind:
             _log.error("closed before every change was durable: some are lost")
         stack, self._stack = self._stack, AsyncExitStack()

@@ -1,13 +1,14 @@
 """From parts to a runtime: what opening an `EdgeMemory` puts together, and what it looks into before the first call."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import anyio
 
 from edgememory.background import Background
+from edgememory.changes import Change
 from edgememory.errors import StoreError
 from edgememory.extract.extraction import Extraction
 from edgememory.freshness import Policy
@@ -38,8 +39,12 @@ class Settings:
     monotonic: Callable[[], float]
 
 
-async def opened(parts: Parts, stack: AsyncExitStack, settings: Settings, counters: Counters) -> Runtime:
+async def opened(
+    parts: Parts, stack: AsyncExitStack, settings: Settings, counters: Counters, *, deliver: bool
+) -> Runtime:
     """Start the background work, and begin to open the connections; *stack* ends and closes all of it.
+
+    With *deliver*, the outbox is emptied here, and what it brings to the origin is extracted here.
 
     Raises:
         ConfigError: the embedder does not fit the origin's vectors.
@@ -64,9 +69,9 @@ async def opened(parts: Parts, stack: AsyncExitStack, settings: Settings, counte
     )
     extraction: Extraction | None = None
 
-    def delivered() -> None:
+    def delivered(changes: Sequence[Change]) -> None:
         if extraction is not None:
-            extraction.committed()
+            extraction.committed(changes)
 
     delivery = Delivery(
         outbox=parts.outbox,
@@ -97,6 +102,7 @@ async def opened(parts: Parts, stack: AsyncExitStack, settings: Settings, counte
         writer=OutboxWriter(parts.outbox),
         tiered=tiered,
         delivery=delivery,
+        delivers=deliver,
         sessions=sessions,
         embedder=parts.embedder,
         extraction=extraction,
@@ -105,9 +111,10 @@ async def opened(parts: Parts, stack: AsyncExitStack, settings: Settings, counte
     )
     await _looked_into(parts.outbox)
     background.start(runtime.writer.run)
-    background.start(delivery.run)
-    if extraction is not None:
-        background.start(extraction.run)
+    if deliver:
+        background.start(delivery.run)
+        if extraction is not None:
+            background.start(extraction.run)
     background.start(connect, runtime)
     return runtime
 

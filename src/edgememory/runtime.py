@@ -59,6 +59,8 @@ class Runtime:
     writer: OutboxWriter
     tiered: TieredStore
     delivery: Delivery
+    delivers: bool
+    """Whether this process empties the outbox, or leaves that to another one."""
     sessions: OpenSessions
     embedder: Embedder | None
     extraction: Extraction | None

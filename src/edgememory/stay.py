@@ -112,10 +112,8 @@ class Stay:
             return
         if self.recollection.used:
             self.change(FactsUsed, keys=tuple(self.recollection.used))
-        extraction = self._runtime.extraction
-        if self._extract and extraction is not None and self._somebody_spoke():
+        if self._extract and self._runtime.extraction is not None and self._somebody_spoke():
             self.change(SessionEnded, language=self._language)
-            extraction.expect()
 
     def _somebody_spoke(self) -> bool:
         return any(isinstance(change, MessageAdded) and change.role == "user" for change in self.view.own.values())

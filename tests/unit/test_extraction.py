@@ -231,6 +231,16 @@ async def test_a_session_is_not_read_before_all_of_it_has_arrived(world: World) 
 
 
 @pytest.mark.anyio
+async def test_who_delivers_what_another_process_has_left_extracts_it(world: World) -> None:
+    job, server = world.process(Scripted(LISBON)), world.process(Scripted(LISBON))
+    await job.open(deliver=False)
+    await call(job)
+    await job.aclose()
+    async with server:
+        await until(lambda: world.state.facts)
+
+
+@pytest.mark.anyio
 async def test_who_has_failed_tries_again_without_being_told(world: World) -> None:
     extractor = Scripted(LISBON)
     extractor.errors = [StoreUnavailableError("away", store="model", operation="extract")]

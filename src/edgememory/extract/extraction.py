@@ -2,11 +2,12 @@
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import anyio
 from msgspec import Struct
 
+from edgememory.changes import Change, SessionEnded
 from edgememory.errors import EdgeMemoryError, StoreError, StoreRejectedError, StoreUnavailableError
 from edgememory.extract.changes import changes_of
 from edgememory.extract.checked import checked
@@ -25,7 +26,7 @@ class ExtractionPolicy(Struct, frozen=True, kw_only=True):
     """How ended sessions are extracted. Times in seconds."""
 
     poll: float = math.inf
-    """How often to look for sessions that others have left behind; by default only what was left here is extracted."""
+    """How often to look for sessions that others have left behind; by default, what was delivered here is extracted."""
     at_once: int = 4
     timeout: float = 60.0
     """For one session."""
@@ -65,12 +66,9 @@ class Extraction:
         self._soonest = math.inf
         self._wanted = anyio.Event()
 
-    def expect(self) -> None:
-        """Hear that a session was left here: it can be claimed once the origin has its end."""
-        self._expected += 1
-
-    def committed(self) -> None:
-        """Hear that the origin has taken something, and that the outbox knows: what was left, perhaps."""
+    def committed(self, changes: Iterable[Change]) -> None:
+        """Hear what the origin has taken, and that the outbox knows: ends of sessions, perhaps, whoever left them."""
+        self._expected += sum(isinstance(change, SessionEnded) for change in changes)
         if self._expected:
             self._wanted.set()
 

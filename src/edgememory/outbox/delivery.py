@@ -65,7 +65,7 @@ class Delivery:
         counters: Counters,
         policy: DeliveryPolicy | None = None,
         on_settled: Callable[[Settled], None] = lambda settled: None,
-        on_delivered: Callable[[], None] = lambda: None,
+        on_delivered: Callable[[Sequence[Change]], None] = lambda changes: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._outbox = outbox
@@ -83,6 +83,7 @@ class Delivery:
         self._recovered = anyio.Event()
         self._idle = anyio.Event()
         self._failures: dict[UserKey, int] = {}
+        self._setbacks = 0
         self._held = 0
         self.blocked: StoreBlockedError | None = None
         """Why nothing can be delivered until an operator acts; `None` while delivery works."""
@@ -95,11 +96,12 @@ class Delivery:
         """Wait until the origin has answered for some change."""
         await self._settled.wait()
 
-    async def drained(self) -> None:
-        """Wait until nothing is left that this process can deliver now, or a delivery fails."""
-        idle = self._idle
+    async def drained(self) -> bool:
+        """Wait until nothing is left that this process can deliver now, or something fails; say which."""
+        idle, failed = self._idle, self._setbacks
         self.wake()
         await idle.wait()
+        return failed == self._setbacks
 
     async def run(self) -> None:
         """Deliver for ever; begins by adopting what earlier processes left."""
@@ -112,6 +114,7 @@ class Delivery:
                 failures += 1
                 expected = isinstance(error, EdgeMemoryError)
                 _log.warning("cannot look into the outbox: %s", error, exc_info=not expected)
+                self._setbacks += 1
                 self._say_idle()
                 await anyio.sleep(backoff(failures))
                 continue
@@ -202,7 +205,8 @@ class Delivery:
         self._counters.changes_rejected += len(refused)
         self._counters.changes_dropped += len(committed.dropped)
         self._counters.changes_delivered += len(taken) - len(committed.dropped)
-        self._succeeded(settled)
+        gone = refused.union(committed.dropped)
+        self._succeeded(settled, [change for change in changes if change.id not in gone])
 
     async def _bury(self, claim: Claim, change: Change, error: StoreRejectedError) -> None:
         settled = Settled(claim.user, (), (Refused(change.id, str(error)),))
@@ -246,6 +250,7 @@ class Delivery:
 
     def _failed(self, user: UserKey, error: EdgeMemoryError) -> None:
         self._failures[user] = self._failures.get(user, 0) + 1
+        self._setbacks += 1
         self._counters.delivery_failures += 1
         self._say_idle()
         if isinstance(error, StoreBlockedError):
@@ -255,7 +260,7 @@ class Delivery:
         else:
             _log.info("delivery failed, to be tried again: %s", error)
 
-    def _succeeded(self, settled: Settled) -> None:
+    def _succeeded(self, settled: Settled, delivered: Sequence[Change] = ()) -> None:
         # Once more, for a session that has opened meanwhile on what the outbox then still held.
         self._on_settled(settled)
         if self._failures.pop(settled.user, None) is not None:
@@ -264,4 +269,4 @@ class Delivery:
         self.blocked = None
         self._settled.set()
         self._settled = anyio.Event()
-        self._on_delivered()
+        self._on_delivered(delivered)
