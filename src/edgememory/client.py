@@ -290,7 +290,8 @@ class EdgeMemory:
 
         Args:
             deliver: whether this process brings the outbox to the origin, and extracts what it brought. `False` where
-                another process on the same outbox does: closing waits until all is durable then, not for the origin.
+                another process on the same outbox does. Opening waits for nothing then, and closing until all is
+                durable: never for the origin.
         """
         if self._running is not None or self._opening:
             raise EdgeMemoryError("already open")

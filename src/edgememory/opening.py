@@ -44,7 +44,8 @@ async def opened(
 ) -> Runtime:
     """Start the background work, and begin to open the connections; *stack* ends and closes all of it.
 
-    With *deliver*, the outbox is emptied here, and what it brings to the origin is extracted here.
+    With *deliver*, the outbox is emptied here, what it brings to the origin is extracted here, and whether all works is
+    looked at before anything else. Without it, nothing is waited for: the process that delivers has looked.
 
     Raises:
         ConfigError: the embedder does not fit the origin's vectors.
@@ -84,7 +85,7 @@ async def opened(
         on_delivered=delivered,
         now=settings.now,
     )
-    if parts.embedder is not None:
+    if parts.embedder is not None and deliver:
         await _checked_embedder(parts.embedder, parts.origin)
     if parts.extractor is not None:
         extraction = Extraction(
@@ -109,12 +110,15 @@ async def opened(
         counters=counters,
         now=settings.now,
     )
-    await _looked_into(parts.outbox)
+    if deliver:
+        await _looked_into(parts.outbox)
     background.start(runtime.writer.run)
     if deliver:
         background.start(delivery.run)
         if extraction is not None:
             background.start(extraction.run)
+    elif parts.embedder is not None:
+        background.start(_loaded, parts.embedder)
     background.start(connect, runtime)
     return runtime
 
@@ -165,6 +169,13 @@ async def _warmed(tier: CacheTier | ReplicaTier | OriginTier) -> None:
         tier.answered = True
     except StoreError as error:
         _log.info("no connection ahead of the first request: %s", error)
+
+
+async def _loaded(embedder: Embedder) -> None:
+    try:
+        await embedder.warm()
+    except StoreError as error:
+        _log.info("the embedder is not ready ahead of the first request: %s", error)
 
 
 async def _checked_embedder(embedder: Embedder, origin: OriginTier) -> None:

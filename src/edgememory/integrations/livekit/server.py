@@ -1,0 +1,30 @@
+"""The agent server that delivers for its jobs."""
+
+from livekit.agents import AgentServer
+
+from edgememory.integrations.livekit.memory import LiveKitMemory
+
+
+class MemoryServer(AgentServer):
+    """An `AgentServer` whose own process delivers what its jobs have said, and all of that before it ends.
+
+    LiveKit has no hook for a server's end; hence a class. Its process holds the connections that delivery needs, and a
+    job's end waits for none of them.
+
+    Args:
+        memory: of the jobs.
+        options: those of `AgentServer`.
+    """
+
+    def __init__(self, memory: LiveKitMemory, **options: object) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]  # its many options are its own matter, version by version
+        self._memory = memory
+
+    async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
+        # Before it takes jobs: a configuration that is wrong ends the server here, in words.
+        await self._memory.start()
+        await super().run(devmode=devmode, unregistered=unregistered)
+
+    async def aclose(self) -> None:
+        await super().aclose()  # its job processes have ended by then, and all that they were told is in the outbox
+        await self._memory.stop()
