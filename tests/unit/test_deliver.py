@@ -64,6 +64,16 @@ async def test_closing_a_process_that_does_not_deliver_waits_for_no_origin(host:
 
 
 @pytest.mark.anyio
+async def test_opening_a_process_that_does_not_deliver_waits_for_nothing(host: Host) -> None:
+    host.outbox.switch.hang()
+    began = anyio.current_time()
+    await host.job.open(deliver=False)
+    assert anyio.current_time() == began
+    host.outbox.switch.heal()
+    await host.job.aclose()
+
+
+@pytest.mark.anyio
 async def test_who_delivers_hears_at_once_of_what_others_left_when_asked_to(host: Host) -> None:
     async with host.server:
         assert await host.server.deliver()  # it has looked, and sleeps
