@@ -44,12 +44,23 @@ class MemoryAgentMixin(Agent):
 
     async def on_enter(self) -> None:
         await super().on_enter()
+        try:
+            capabilities = self.realtime_llm_session.capabilities
+        except RuntimeError:
+            return  # no realtime model
         attached = self._attached()
-        if attached is None or not self._speaks_itself():
+        if attached is None:
             return
+        if capabilities.mutable_instructions:
+            await self._instruct(await attached.block(_GREETING, ""))
+        else:
+            _log.error(
+                "this realtime model takes no new instructions: make the agent with session.context() in its own"
+            )
+
+    async def _instruct(self, block: str) -> None:
         instructions = self.instructions
         bare = instructions if isinstance(instructions, str) else instructions.render(modality="audio")
-        block = await attached.block(_GREETING, "")
         told = f"\n\n{block}" if block else ""
         try:
             await self.update_instructions(bare.removesuffix(self._told) + told)
@@ -72,12 +83,6 @@ class MemoryAgentMixin(Agent):
         if attached is None:
             _log.error("an agent has no memory: attach(session, memory) before session.start(agent)")
         return attached
-
-    def _speaks_itself(self) -> bool:
-        try:
-            return bool(self.realtime_llm_session)
-        except RuntimeError:
-            return False
 
 
 class MemoryAgent(MemoryAgentMixin):

@@ -80,9 +80,10 @@ def of_metadata(metadata: str) -> Caller | None:
 
 
 def of_participant(identity: str, attributes: Mapping[str, str], *, by_phone: bool, may_change: bool) -> Caller:
-    if user_id := attributes.get(USER_ID):
-        return Caller(user_id, Verified.UNVERIFIED if may_change else Verified.SIGNED)
-    if not by_phone:
-        return Caller(identity, Verified.SIGNED) if identity else Caller()
-    number = attributes.get(PHONE_NUMBER)  # LiveKit makes the identity of it, and hides both where it is told to
-    return Caller(number, Verified.CALLER_ID) if number else Caller()
+    if by_phone:  # LiveKit makes the identity of the number, and attributes may come from the call's own headers
+        user_id, verified = attributes.get(USER_ID) or attributes.get(PHONE_NUMBER), Verified.CALLER_ID
+    elif USER_ID in attributes:
+        user_id, verified = attributes[USER_ID], Verified.UNVERIFIED if may_change else Verified.SIGNED
+    else:
+        user_id, verified = identity, Verified.SIGNED
+    return Caller(user_id, verified) if user_id else Caller()
