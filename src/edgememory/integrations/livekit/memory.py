@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
-from livekit.agents import JobContext, JobRequest
+from livekit.agents import JobContext, JobProcess, JobRequest
 
 from edgememory.client import EdgeMemory
 from edgememory.errors import EdgeMemoryError, InvalidInputError
@@ -54,6 +54,22 @@ class LiveKitMemory:
         return self._source() if callable(self._source) else EdgeMemory.from_config(self._source)
 
     # In a job's process
+
+    def prewarm(self, process: JobProcess) -> None:
+        """Load the drivers before the process has a job: `MemoryServer` does it, unless it has a `setup_fnc` of yours.
+
+        Then call it there. Importing a driver while a call begins holds the call up by some 100 ms.
+        """
+        loop = asyncio.new_event_loop()  # LiveKit's own comes later
+        try:
+            loop.run_until_complete(self._opened_once())
+        finally:
+            loop.close()
+
+    async def _opened_once(self) -> None:
+        memory = self._made()
+        await memory.open(deliver=False)
+        await memory.aclose()
 
     async def open_session(
         self,

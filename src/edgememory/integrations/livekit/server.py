@@ -8,6 +8,8 @@ from edgememory.integrations.livekit.memory import LiveKitMemory
 class MemoryServer(AgentServer):
     """An `AgentServer` whose own process delivers what its jobs have said, and all of that before it ends.
 
+    Its job processes load the memory's drivers before they have a job (`LiveKitMemory.prewarm`).
+
     LiveKit has no hook for a server's end; hence a class. Its process holds the connections that delivery needs, and a
     job's end waits for none of them.
 
@@ -17,6 +19,7 @@ class MemoryServer(AgentServer):
     """
 
     def __init__(self, memory: LiveKitMemory, **options: object) -> None:
+        options.setdefault("setup_fnc", memory.prewarm)
         super().__init__(**options)  # type: ignore[arg-type]  # its many options are its own matter, version by version
         self._memory = memory
 
