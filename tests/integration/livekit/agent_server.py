@@ -1,12 +1,12 @@
 """A real agent server with real job processes, without LiveKit's own server: run by `test_jobs`, and by hand.
 
-`python agent_server.py FOLDER ROOM...`, with the memory's settings in the environment. A room is `HOW:USER`: how its call
-ends, and who calls. Files in FOLDER are what the processes tell each other.
+`python agent_server.py serve` takes all calls and ends; `start` is LiveKit's own command. The environment holds the
+memory's settings, FOLDER and ROOMS. A room is `HOW:USER`: how its call ends, and who calls. Files in FOLDER are what the
+processes tell each other.
 """
 
 import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -16,22 +16,23 @@ from edgememory import EdgeMemory
 from edgememory.integrations.livekit import LiveKitMemory, MemoryAgent, MemoryServer, attach
 from tests.integration.livekit.scripted import ScriptedLLM
 
-FOLDER, *ROOMS = sys.argv[1:]
+FOLDER, ROOMS = Path(os.environ["FOLDER"]), os.environ["ROOMS"].split()
 CROWD = sum(room.startswith("crowd") for room in ROOMS)
 
 memory = LiveKitMemory(EdgeMemory.from_env)
-IS_SIGNALLED = any(room.startswith("told-to-end") for room in ROOMS)
-server = MemoryServer(memory, num_idle_processes=0, port=0, load_threshold=1e9, drain_timeout=1 if IS_SIGNALLED else 60)
+server = MemoryServer(
+    memory, num_idle_processes=0, port=0, load_threshold=1e9, drain_timeout=int(os.environ["DRAIN_TIMEOUT"])
+)
 
 
 async def until(*names: str) -> None:
     """Wait until others have said so."""
-    while not all((Path(FOLDER) / name).exists() for name in names):
+    while not all((FOLDER / name).exists() for name in names):  # noqa: ASYNC110  (other processes set no Event)
         await asyncio.sleep(0.01)
 
 
 def say(name: str) -> None:
-    (Path(FOLDER) / name).touch()
+    (FOLDER / name).touch()
 
 
 def disconnect(ctx: JobContext) -> None:
@@ -90,7 +91,7 @@ async def serve() -> None:
     await call_all(server)
     await until("is-talking")
     drained = asyncio.create_task(server.drain())
-    while not server.draining:
+    while not server.draining:  # noqa: ASYNC110  (LiveKit sets no Event)
         await asyncio.sleep(0)
     say("is-draining")
     await drained
@@ -100,17 +101,13 @@ async def serve() -> None:
 
 def start() -> None:
     """Be started as in production, where LiveKit's server does not answer, and told to end by a signal."""
-
-    def started() -> None:
-        asyncio.get_running_loop().create_task(call_all(server))
-
-    server.on("worker_started", started)
-    sys.argv[1:] = ["start"]
+    tasks: list[asyncio.Task[None]] = []
+    server.on("worker_started", lambda: tasks.append(asyncio.create_task(call_all(server))))
     cli.run_app(server)
 
 
 if __name__ == "__main__":
-    if IS_SIGNALLED:
-        start()
-    else:
+    if sys.argv[1] == "serve":
         asyncio.run(serve())
+    else:
+        start()

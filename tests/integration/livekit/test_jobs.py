@@ -5,16 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import asyncpg
 import pytest
 from anyio import to_thread
 
 from edgememory.models import UserKey
 from edgememory.outbox.file import FileOutbox
-from tests.proxy import proxy_to
 from tests.raw_postgres import raw_connection
 
 pytestmark = pytest.mark.anyio
@@ -28,11 +26,12 @@ CROWD = 20
 class Server:
     """The program, and what it and its jobs are told."""
 
-    def __init__(self, folder: Path, dsn: str, *rooms: str) -> None:
+    def __init__(self, command: str, folder: Path, dsn: str, *rooms: str, drain_timeout: int = 60) -> None:
         self.folder = folder
+        told = {"FOLDER": str(folder), "ROOMS": " ".join(rooms), "DRAIN_TIMEOUT": str(drain_timeout)}
         self._process = subprocess.Popen(
-            [sys.executable, PROGRAM, folder, *rooms],
-            env=os.environ | settings(folder, dsn),
+            [sys.executable, PROGRAM, command],
+            env=os.environ | settings(folder, dsn) | told,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # its jobs are of its group
@@ -95,7 +94,7 @@ async def test_whatever_ends_a_call_all_of_it_is_at_the_origin_when_the_server_e
 ) -> None:
     crowd = [f"user-{number}" for number in range(CROWD)]
     rooms = ["shutdown:ann", "hang-up:bert", "cut-off:cara", *(f"crowd:{user}" for user in crowd), "drained:dora"]
-    server = Server(tmp_path, migrated_database, *rooms)
+    server = Server("serve", tmp_path, migrated_database, *rooms)
     try:
         await to_thread.run_sync(server.wait)
     finally:
@@ -118,7 +117,7 @@ async def test_whatever_ends_a_call_all_of_it_is_at_the_origin_when_the_server_e
 async def test_sigterm_ends_a_server_after_all_that_was_said_is_at_the_origin(
     tmp_path: Path, migrated_database: str
 ) -> None:
-    server = Server(tmp_path, migrated_database, "told-to-end:ann")
+    server = Server("start", tmp_path, migrated_database, "told-to-end:ann", drain_timeout=1)
     try:
         await to_thread.run_sync(server.wait_until, "is-talking")
         server.signal(signal.SIGTERM)
@@ -130,7 +129,7 @@ async def test_sigterm_ends_a_server_after_all_that_was_said_is_at_the_origin(
 
 
 async def test_what_was_said_survives_the_server_and_its_job_at_once(tmp_path: Path, migrated_database: str) -> None:
-    server = Server(tmp_path, "postgresql://nobody@127.0.0.1:9/away", "told-to-end:ann")
+    server = Server("start", tmp_path, "postgresql://nobody@127.0.0.1:9/away", "told-to-end:ann")
     try:
         await to_thread.run_sync(server.wait_until, "is-talking")
         while await waiting_in(tmp_path) < 2:

@@ -249,7 +249,7 @@ def uses(tool: str, arguments: str) -> object:
     [
         ("recall", '{"query": "kitchen sink"}', "The plumber broke my kitchen sink"),
         ("remember", '{"fact": "Likes tea"}', "Remembered: Likes tea"),
-        ("forget", '{"fact": "%s"}' % DOG, f"Forgotten: {DOG}"),
+        ("forget", f'{{"fact": "{DOG}"}}', f"Forgotten: {DOG}"),
     ],
 )
 async def test_the_models_tools_recall_remember_and_forget(

@@ -1,4 +1,4 @@
-"""Ears, a voice, a microphone and a loudspeaker that do as a test tells them: the framework's voice pipeline between them."""
+"""Ears, a voice, a microphone and a loudspeaker that do as they are told: LiveKit's voice pipeline is between them."""
 
 import asyncio
 import time
