@@ -1,7 +1,7 @@
 """A real agent server with real job processes, without LiveKit's own server: run by `test_jobs`, and by hand.
 
 `python agent_server.py serve` takes all calls and ends; `start` is LiveKit's own command. The environment holds the
-memory's settings, FOLDER and ROOMS. A room is `HOW:USER`: how its call ends, and who calls. Files in FOLDER are what the
+memory's settings, FOLDER and ROOMS. A room is `HOW:USER`: how its call ends, and who calls. Files in FOLDER are what
 processes tell each other.
 """
 
