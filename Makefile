@@ -7,7 +7,7 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo lab test workerd check docs bench mutants soak lock clean
+.PHONY: help setup demo lab test workerd check docs bench oldest mutants soak lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name what; do \
@@ -59,6 +59,12 @@ check: setup ## lint, format, types, documentation
 
 docs: setup ## build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
+
+oldest: setup ## the tests of LiveKit, with the oldest version that pyproject.toml allows, in an environment of its own
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[livekit,lab,testing]' pytest-timeout \
+	  "livekit-agents==$$(sed -n 's/^livekit = \["livekit-agents>=\([0-9.]*\),.*/\1/p' pyproject.toml).0"
+	build/oldest/bin/python -m pytest tests/integration/livekit
 
 bench: setup workerd ## ratios against plain code, and growth to 100,000 users: leaves build/bench.json
 	@$(BIN)/python -m benchmarks

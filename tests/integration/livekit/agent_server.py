@@ -21,7 +21,12 @@ CROWD = sum(room.startswith("crowd") for room in ROOMS)
 
 memory = LiveKitMemory(EdgeMemory.from_env)
 server = MemoryServer(
-    memory, num_idle_processes=0, port=0, load_threshold=1e9, drain_timeout=int(os.environ["DRAIN_TIMEOUT"])
+    memory,
+    num_idle_processes=0,
+    port=0,
+    load_threshold=1e9,
+    initialize_process_timeout=60,  # on a machine that is busy
+    drain_timeout=int(os.environ["DRAIN_TIMEOUT"]),
 )
 
 
