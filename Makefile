@@ -4,10 +4,12 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 UPSTASH_STAMP := tests/upstash/node_modules/.installed
 UV := uv==0.13.9
+# What the examples speak and are looked at with; no wheel brings them. Each package's program has its name.
+DEBIAN := flite chromium
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo lab test workerd check docs bench oldest mutants soak lock clean
+.PHONY: help setup demo lab test debian workerd check docs bench oldest mutants soak lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name what; do \
@@ -47,7 +49,16 @@ $(UPSTASH_STAMP): tests/upstash/package.json tests/upstash/package-lock.json
 workerd: setup
 	@$(BIN)/python -m edgememory.lab.servers.worker
 
-test: setup $(UPSTASH_STAMP) workerd ## the whole suite, against real servers that it starts and stops itself
+debian: # never fails: what is missing is named again by the tests that are skipped for it
+	@missing=; for package in $(DEBIAN); do command -v $$package >/dev/null || missing="$$missing $$package"; done; \
+	  test -z "$$missing" && exit; \
+	  if [ "$$(id -u)" = 0 ]; then as_root=; else as_root='sudo -n'; fi; \
+	  if command -v apt-get >/dev/null && $$as_root true 2>/dev/null && $$as_root apt-get update -qq && \
+	    $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends $$missing >/dev/null; \
+	  then echo "installed:$$missing"; \
+	  else echo "not installed:$$missing. Some tests of the examples are skipped (Debian: apt install$$missing)"; fi
+
+test: setup $(UPSTASH_STAMP) workerd debian ## the whole suite, against real servers that it starts and stops itself
 	$(BIN)/python -m pytest
 
 check: setup ## lint, format, types, documentation
