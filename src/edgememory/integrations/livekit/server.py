@@ -1,6 +1,6 @@
 """The agent server that delivers for its jobs."""
 
-from livekit.agents import AgentServer
+from livekit.agents import NOT_GIVEN, AgentServer, NotGivenOr
 
 from edgememory.integrations.livekit.memory import LiveKitMemory
 
@@ -22,12 +22,21 @@ class MemoryServer(AgentServer):
         options.setdefault("setup_fnc", memory.prewarm)
         super().__init__(**options)  # type: ignore[arg-type]  # its many options are its own matter, version by version
         self._memory = memory
+        self._began = False
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         # Before it takes jobs: a configuration that is wrong ends the server here, in words.
         await self._memory.start()
+        self._began = True
         await super().run(devmode=devmode, unregistered=unregistered)
 
+    # Whoever ends a server that could not begin is to see why, and not what LiveKit misses then.
+
+    async def drain(self, timeout: NotGivenOr[int | None] = NOT_GIVEN) -> None:
+        if self._began:
+            await super().drain(timeout)
+
     async def aclose(self) -> None:
-        await super().aclose()  # its job processes have ended by then, and all that they were told is in the outbox
+        if self._began:
+            await super().aclose()  # its job processes have ended by then, and all that they were told is in the outbox
         await self._memory.stop()
