@@ -9,7 +9,7 @@ DEBIAN := flite chromium
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo lab test debian workerd check docs bench oldest mutants soak lock clean
+.PHONY: help setup demo lab test debian workerd check lint mypy pyright docs bench oldest mutants soak lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name what; do \
@@ -59,14 +59,21 @@ debian: # never fails: what is missing is named again by the tests that are skip
 	  else echo "not installed:$$missing. Some tests of the examples are skipped (Debian: apt install$$missing)"; fi
 
 test: setup $(UPSTASH_STAMP) workerd debian ## the whole suite, against real servers that it starts and stops itself
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --ignore=tests/simulation
+	$(BIN)/python -m pytest tests/simulation
 
 check: setup ## lint, format, types, documentation
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target pyright mypy lint docs
+
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+mypy: setup
 	$(BIN)/mypy
+
+pyright: setup
 	$(BIN)/pyright
-	@$(MAKE) --no-print-directory docs
 
 docs: setup ## build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
