@@ -12,6 +12,7 @@ from edgememory.limits import LIMITS, check_bool, check_limit, check_seconds, ch
 from edgememory.recall.query import Filters, Match
 from edgememory.recall.words import words
 from edgememory.session import Session
+from edgememory.telemetry import Turns
 
 _log = logging.getLogger("edgememory")
 
@@ -54,6 +55,7 @@ class TurnMemory:
         self._deep = check_bool("deep", deep)
         self._ahead: tuple[list[str], Sequence[Match]] = ([], ())
         self._by_turn: dict[str, Sequence[Match]] = {}
+        self._telemetry = Turns()
 
     async def block(self, turn_id: str, said: str) -> str:
         """Return the fenced block for the turn that answers *said*; empty if nothing is known.
@@ -73,6 +75,7 @@ class TurnMemory:
             return ""
         finally:
             self.waited = time.perf_counter() - began
+            self._telemetry.waited(self.waited)
 
     async def prefetch(self, said: str) -> None:
         """Recall for what the caller seems to say, before it is certain: an interim transcript."""

@@ -1,0 +1,103 @@
+"""What was said, read from the contexts of a pipeline, each message once."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from pipecat.frames.frames import CancelFrame, Frame, InterruptionFrame
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
+from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAggregator
+from pipecat.processors.frame_processor import FrameProcessor
+
+from edgememory.errors import InvalidInputError
+from edgememory.integrations.pipecat.messages import spoken
+from edgememory.session import Session
+
+_log = logging.getLogger("edgememory")
+
+
+class Recorder:
+    """Tells a session what was said. A message is known by its identity, so that a second "yes" is one more.
+
+    It may be asked to look as often as one likes.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.is_open = False
+        """Whether the session is. Until then nothing is read, and nothing is missed."""
+        self._session = session
+        self._contexts: list[LLMContext] = []
+        # The messages themselves are kept: the id of one that is gone could be given to another.
+        self._known: dict[int, LLMContextMessage] = {}
+        self._cuts: set[int] = set()
+
+    def follow(self, pipeline: FrameProcessor) -> None:
+        """Record the contexts of the pipeline's assistant aggregators, and only these.
+
+        What stands in them already was said by nobody in this call: prompts, or a history that is restored.
+        """
+        for aggregator in _assistant_aggregators(pipeline):
+            self._contexts.append(aggregator.context)
+            self._know(aggregator.context.get_messages())
+            # These events are awaited where they occur. `on_assistant_turn_stopped` says later, in a task of its own,
+            # that a reply was interrupted: a look that comes between would take it for a whole one.
+            aggregator.add_event_handler("on_before_process_frame", lambda _, frame: self.cut_begins(frame))
+            aggregator.add_event_handler("on_after_process_frame", lambda _, frame: self._cut_ends(frame))
+
+    def cut_begins(self, frame: Frame) -> None:
+        """Take replies for interrupted that are written down from now on until this frame has passed the aggregator.
+
+        The model's service is before the aggregator, and ends its reply there as if it were whole.
+        """
+        if self._contexts and isinstance(frame, (InterruptionFrame, CancelFrame)):
+            self.look()
+            self._cuts.add(frame.id)
+
+    def _cut_ends(self, frame: Frame) -> None:
+        if frame.id in self._cuts:
+            self.look()
+            self._cuts.remove(frame.id)
+
+    def look(self, context: LLMContext | None = None) -> None:
+        """Record what is new: in *context* only where no aggregator is followed."""
+        if not self.is_open:
+            return
+        contexts = self._contexts or ([] if context is None else [context])
+        for messages in [each.get_messages() for each in contexts]:
+            for message in self._new(messages):
+                self._record(message)
+            self._know(messages)
+
+    def _new(self, messages: Sequence[LLMContextMessage]) -> Iterator[LLMContextMessage]:
+        """Yield those that were added. What stands before one that is known was inserted, as a summary is."""
+        known = [index for index, message in enumerate(messages) if spoken(message) and id(message) in self._known]
+        if known:
+            yield from (message for message in messages[known[-1] + 1 :] if id(message) not in self._known)
+            return
+        # None of what was said is here, unless the context was rewritten with copies.
+        copied = Counter(map(spoken, self._known.values()))
+        for message in messages:
+            if copied[spoken(message)] > 0:
+                copied[spoken(message)] -= 1
+            elif id(message) not in self._known:
+                yield message
+
+    def _know(self, messages: Sequence[LLMContextMessage]) -> None:
+        self._known.update((id(message), message) for message in messages)
+
+    def _record(self, message: LLMContextMessage) -> None:
+        said = spoken(message)
+        if said is None:
+            return
+        role, text = said
+        try:
+            self._session.add_message(role, text, interrupted=role == "assistant" and bool(self._cuts))
+        except InvalidInputError as error:
+            _log.warning("a message is not recorded: %s", error)
+
+
+def _assistant_aggregators(processor: FrameProcessor) -> Iterator[LLMAssistantAggregator]:
+    if isinstance(processor, LLMAssistantAggregator):
+        yield processor
+    for inner in processor.processors:
+        yield from _assistant_aggregators(inner)
