@@ -196,6 +196,7 @@ async def test_an_interruption_in_mid_recall_leaves_nothing_half_done(
         await call.append("my dog")  # not spoken: nothing is prefetched
         await counted.began.wait()
         await call.say("my cat")
+        assert len(blocks_in(call.context.get_messages())) == 1
         while counted.queries[-1] != "my cat":
             counted.began.clear()
             await counted.began.wait()
@@ -253,3 +254,10 @@ async def test_a_context_that_comes_alone_has_the_block_and_goes_on(service: Edg
     assert [type(frame) for frame in down] == [LLMContextFrame, LLMContextFrame]
     assert [text_of(it) for it in context.get_messages()][1:] == ["hello"]
     assert [it.text for it in service.session.snapshot.messages if it.role == "user"][-1:] == ["hello"]
+
+
+async def test_a_context_that_comes_alone_to_be_answered_early_is_not_kept(service: EdgeMemoryService) -> None:
+    context = LLMContext([{"role": "user", "content": "hel"}])
+    await run_test(service, frames_to_send=[LLMContextFrame(context=context, speculation=True)])
+    assert len(blocks_in(context.get_messages())) == 1
+    assert [it.text for it in service.session.snapshot.messages] == ["The plumber broke my kitchen sink"]
