@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from pipecat.adapters.llm.schemas.direct_function import DirectFunction
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import (
     EagerTranscriptionFrame,
     Frame,
@@ -58,7 +59,7 @@ class Call:
         model: ScriptedLLM,
         *,
         messages: Sequence[LLMContextMessage] = (),
-        tools: Sequence[DirectFunction] = (),
+        tools: Sequence[FunctionSchema | DirectFunction] = (),
         strategies: UserTurnStrategies | None = None,
         tracing: bool = False,
         summarizes: bool = False,

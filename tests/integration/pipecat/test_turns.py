@@ -105,6 +105,19 @@ async def test_the_step_that_follows_a_tool_sees_memory_and_recalls_nothing_anew
     assert counted.queries == ["what does it cost?"]
 
 
+async def test_a_turn_that_is_answered_again_is_recalled_for_once(
+    service: EdgeMemoryService, model: ScriptedLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(service, monkeypatch)
+    async with running(Call(service, model)) as call:
+        await call.append("my dog")
+        await call.answered()
+        await call.pick_up()
+        await call.answered()
+    assert model.blocks[0] == model.blocks[1]
+    assert counted.queries == ["my dog"]
+
+
 async def test_the_greeting_of_a_known_caller_has_memory_after_the_instructions(
     service: EdgeMemoryService, model: ScriptedLLM
 ) -> None:

@@ -1,13 +1,14 @@
 """Memory as tools of the model."""
 
 from pipecat.adapters.llm.schemas.direct_function import DirectFunction
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.services.llm_service import FunctionCallParams
 
 from edgememory.integrations import tools
 from edgememory.integrations.pipecat.service import EdgeMemoryService
 
 
-def memory_tools(service: EdgeMemoryService) -> list[DirectFunction]:
+def memory_tools(service: EdgeMemoryService) -> list[FunctionSchema | DirectFunction]:
     """Return the direct functions `recall`, `remember` and `forget`, for `LLMContext(tools=...)`.
 
     `recall` searches the whole history: while the model waits, up to a second, it may say so. The others cost nothing.
