@@ -160,12 +160,15 @@ async def test_who_hangs_up_in_mid_sentence_has_heard_half_a_reply_and_it_is_kep
     assert [it.text for it in (await memory.get_profile("ana")).messages][-1] == call.recorded[-1][1]
 
 
-async def test_what_was_said_and_not_answered_is_kept_when_the_caller_hangs_up(
-    memory: EdgeMemory, service: EdgeMemoryService, model: ScriptedLLM
+@pytest.mark.parametrize("goodbye", ["hangs up", "is shown out"])
+async def test_what_was_said_and_not_answered_is_kept_in_the_end(
+    memory: EdgeMemory, service: EdgeMemoryService, model: ScriptedLLM, goodbye: str
 ) -> None:
     async with running(Call(service, model)) as call:
         await call.append("never mind", run=False)
         await call.settled()
+        if goodbye == "is shown out":
+            await call.worker.end()
     assert call.recorded == [("user", "never mind")]
     assert [it.text for it in (await memory.get_profile("ana")).messages][-1] == "never mind"
 

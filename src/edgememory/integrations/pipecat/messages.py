@@ -23,12 +23,15 @@ _MARKERS = (USER_TURN_COMPLETE_MARKER, USER_TURN_INCOMPLETE_SHORT_MARKER, USER_T
 
 def role_of(message: LLMContextMessage) -> str:
     """Return the role; empty for what only one provider's service understands."""
-    return "" if isinstance(message, LLMSpecificMessage) else message["role"]
+    return "" if isinstance(message, LLMSpecificMessage) else message.get("role", "")
 
 
 def is_block(message: LLMContextMessage) -> bool:
     """Say whether it is ours: by what it says, so that it is known again in a copy of the context too."""
-    return role_of(message) == "user" and standard_message_text(message).startswith(OPENING)
+    if isinstance(message, LLMSpecificMessage):
+        return False
+    content = message.get("content")
+    return isinstance(content, str) and content.startswith(OPENING) and message["role"] == "user"
 
 
 def spoken(message: LLMContextMessage) -> tuple[Role, str] | None:
@@ -48,8 +51,12 @@ def turn_of(messages: Sequence[LLMContextMessage]) -> tuple[str, str]:
 
     It is the same for each step of the turn, and for the copy on which an answer is begun before the turn is over.
     """
-    said = [standard_message_text(message) for message in messages if _is_callers(message)]
-    return (f"{len(said)} {said[-1]}", said[-1]) if said else ("", "")
+    others = [message for message in messages if not is_block(message)]
+    place = _last_of_user(others)
+    if place is None:
+        return "", ""
+    said = standard_message_text(others[place])
+    return f"{place} {said}", said
 
 
 def with_block(messages: Sequence[LLMContextMessage], block: str) -> list[LLMContextMessage]:
@@ -65,9 +72,9 @@ def with_block(messages: Sequence[LLMContextMessage], block: str) -> list[LLMCon
 
 def _place(messages: Sequence[LLMContextMessage]) -> int:
     """Say where: before the last user message, else after the instructions, before what this reply alone is told."""
-    for index in range(len(messages) - 1, -1, -1):
-        if role_of(messages[index]) == "user":
-            return index
+    last = _last_of_user(messages)
+    if last is not None:
+        return last
     instructions = 0
     while instructions < len(messages) and role_of(messages[instructions]) in ("system", "developer"):
         instructions += 1
@@ -75,5 +82,5 @@ def _place(messages: Sequence[LLMContextMessage]) -> int:
     return instructions - 1 if is_all and instructions > 1 else instructions
 
 
-def _is_callers(message: LLMContextMessage) -> bool:
-    return role_of(message) == "user" and not is_block(message)
+def _last_of_user(messages: Sequence[LLMContextMessage]) -> int | None:
+    return next((place for place in range(len(messages) - 1, -1, -1) if role_of(messages[place]) == "user"), None)

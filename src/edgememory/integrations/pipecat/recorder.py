@@ -62,25 +62,29 @@ class Recorder:
         """Record what is new: in *context* only where no aggregator is followed."""
         if not self.is_open:
             return
-        contexts = self._contexts or ([] if context is None else [context])
-        for messages in [each.get_messages() for each in contexts]:
-            for message in self._new(messages):
+        for each in self._contexts or ([] if context is None else [context]):
+            new = self._new(each.get_messages())
+            self._know(new)
+            for message in new:
                 self._record(message)
-            self._know(messages)
 
-    def _new(self, messages: Sequence[LLMContextMessage]) -> Iterator[LLMContextMessage]:
-        """Yield those that were added. What stands before one that is known was inserted, as a summary is."""
-        known = [index for index, message in enumerate(messages) if spoken(message) and id(message) in self._known]
-        if known:
-            yield from (message for message in messages[known[-1] + 1 :] if id(message) not in self._known)
-            return
-        # None of what was said is here, unless the context was rewritten with copies.
-        copied = Counter(map(spoken, self._known.values()))
+    def _new(self, messages: Sequence[LLMContextMessage]) -> list[LLMContextMessage]:
+        """Return those that were added. What stands before one that is known was inserted, as a summary is."""
+        for place in range(len(messages) - 1, -1, -1):
+            if id(messages[place]) in self._known and spoken(messages[place]):
+                return [message for message in messages[place + 1 :] if id(message) not in self._known]
+        return self._not_copied(messages)
+
+    def _not_copied(self, messages: Sequence[LLMContextMessage]) -> list[LLMContextMessage]:
+        """Return those that do not read like one that is known: somebody has rewritten the context, with copies."""
+        known, new = Counter(map(spoken, self._known.values())), list[LLMContextMessage]()
         for message in messages:
-            if copied[spoken(message)] > 0:
-                copied[spoken(message)] -= 1
+            if known[spoken(message)] > 0:
+                known[spoken(message)] -= 1
             elif id(message) not in self._known:
-                yield message
+                new.append(message)
+        self._know(messages)
+        return new
 
     def _know(self, messages: Sequence[LLMContextMessage]) -> None:
         self._known.update((id(message), message) for message in messages)
