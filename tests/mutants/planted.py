@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from tests.mutants.in_pipecat import PIPECAT
 from tests.mutants.mutant import Mutant
 from tests.mutants.remembered import EXTRACTION, RECALL
 
@@ -492,5 +493,6 @@ PLANTED: Mapping[str, tuple[Mutant, ...]] = {
     "nothing goes on after close": ENDING,
     "recall": RECALL,
     "what a call leaves behind": EXTRACTION,
+    "memory in Pipecat": PIPECAT,
 }
 """By the promise that they break: the keys of `edgememory.testing.promises.PROMISES`, and two of no history."""

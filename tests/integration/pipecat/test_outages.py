@@ -108,6 +108,19 @@ async def test_a_call_works_while_all_of_memory_is_away(
     assert not any(isinstance(frame, ErrorFrame) for frame in call.reached.frames)
 
 
+async def test_a_bug_in_memory_costs_what_it_spoils_and_not_the_call(
+    service: EdgeMemoryService, model: ScriptedLLM, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service.session, "add_message", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(service.session, "context", lambda **_: 1 / 0)
+    async with running(Call(service, model)) as call:
+        await call.turn("hello")
+        await call.turn("are you there?")
+    assert model.blocks == [[], []]
+    assert "a turn goes without memory" in caplog.text
+    assert "a message is not recorded" in caplog.text
+
+
 async def test_what_is_said_while_memory_still_opens_is_kept(
     memory: EdgeMemory, model: ScriptedLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,8 @@
 """Memory as tools of the model, and as a drop-in for Pipecat's own memory service."""
 
+import subprocess
+import sys
+
 import pytest
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
@@ -71,3 +74,9 @@ async def test_messages_are_the_agent_s(memory: EdgeMemory, service: EdgeMemoryS
         await call.turn("hello")
     assert service.agent_id == "receptionist"
     assert {it.agent_id for it in service.session.snapshot.messages[1:]} == {"receptionist"}
+
+
+def test_without_the_extra_it_is_named() -> None:
+    program = "import sys; sys.modules['pipecat'] = None; import edgememory.integrations.pipecat"
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert "pip install 'edgememory[pipecat]'" in done.stderr.splitlines()[-1]

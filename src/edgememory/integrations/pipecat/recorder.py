@@ -98,6 +98,8 @@ class Recorder:
             self._session.add_message(role, text, interrupted=role == "assistant" and bool(self._cuts))
         except InvalidInputError as error:
             _log.warning("a message is not recorded: %s", error)
+        except Exception:  # Whatever it is, the frame that brought it must go on: it may be the one that ends the call.
+            _log.exception("a message is not recorded")
 
 
 def _assistant_aggregators(processor: FrameProcessor) -> Iterator[LLMAssistantAggregator]:
