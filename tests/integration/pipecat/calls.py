@@ -93,9 +93,10 @@ class Call:
     async def queue(self, *frames: Frame) -> None:
         await self.worker.queue_frames(frames)
 
-    async def hear(self, text: str) -> None:
-        """Hear what may be changed yet."""
-        await self.queue(InterimTranscriptionFrame(text, "ana", WHEN))
+    async def hear(self, text: str, *, finally_so: bool = False) -> None:
+        """Hear what may be changed yet, or not any more."""
+        frame = TranscriptionFrame if finally_so else InterimTranscriptionFrame
+        await self.queue(frame(text, "ana", WHEN))
 
     async def say(self, text: str) -> None:
         """Speak, as a service that hears turns would report it."""

@@ -151,7 +151,9 @@ async def test_what_is_said_while_memory_still_opens_is_kept(
     assert blocks_in(model.given[0])
 
 
-async def test_a_memory_that_is_not_open_costs_an_error_and_not_the_call(model: ScriptedLLM) -> None:
+async def test_a_memory_that_is_not_open_costs_one_error_and_not_the_call(
+    model: ScriptedLLM, caplog: pytest.LogCaptureFixture
+) -> None:
     service = EdgeMemoryService(EdgeMemory.in_memory(), user_id="ana")
     errors: list[str] = []
     service.add_event_handler("on_error", lambda _, error: errors.append(error.error))
@@ -160,6 +162,7 @@ async def test_a_memory_that_is_not_open_costs_an_error_and_not_the_call(model: 
     assert model.blocks == [[]]
     assert len(errors) == 1
     assert "async with memory" in errors[0]
+    assert not [record for record in caplog.records if record.name == "edgememory"]
 
 
 async def test_a_half_reply_outlives_the_process_when_the_origin_is_away(
