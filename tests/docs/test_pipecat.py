@@ -1,4 +1,4 @@
-"""The code of "Pipecat" is well typed, and runs as far as it goes without a provider's key."""
+"""The code of "A Pipecat bot that remembers" is well typed, and runs as far as it goes without a provider's key."""
 
 import re
 import subprocess

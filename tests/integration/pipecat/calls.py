@@ -100,11 +100,8 @@ class Call:
 
     async def say(self, text: str) -> None:
         """Speak, as a service that hears turns would report it."""
-        await self.say_in_pieces(text)
-
-    async def say_in_pieces(self, *pieces: str) -> None:
-        heard = [TranscriptionFrame(each, "ana", WHEN) for each in pieces]
-        await self.queue(ProposedUserStartedSpeakingFrame(), *heard, ProposedUserStoppedSpeakingFrame())
+        await self.queue(ProposedUserStartedSpeakingFrame())
+        await self.queue(TranscriptionFrame(text, "ana", WHEN, finalized=True), ProposedUserStoppedSpeakingFrame())
 
     async def seem_to_say(self, text: str) -> None:
         """Speak, so that the service believes that the turn will end here."""

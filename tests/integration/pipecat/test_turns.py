@@ -4,7 +4,7 @@ import asyncio
 import itertools
 
 import pytest
-from pipecat.frames.frames import LLMContextFrame
+from pipecat.frames.frames import LLMContextFrame, ProposedUserStartedSpeakingFrame, ProposedUserStoppedSpeakingFrame
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
 from pipecat.services.llm_service import FunctionCallParams
 from pipecat.tests.utils import run_test
@@ -254,11 +254,12 @@ async def test_a_turn_that_is_heard_in_pieces_is_prefetched_as_one(
     counted = Counted(service, monkeypatch)
     async with running(Call(service, model)) as call:
         for _ in range(2):
+            await call.queue(ProposedUserStartedSpeakingFrame())
             for piece in ("My dog", "is ill."):
                 counted.began.clear()
                 await call.hear(piece, finally_so=True)
                 await counted.began.wait()
-            await call.say_in_pieces()
+            await call.queue(ProposedUserStoppedSpeakingFrame())
             await call.answered()
     assert counted.queries == ["My dog", "My dog is ill."] * 2
     assert [text_of(given[-1]) for given in model.given] == ["My dog is ill."] * 2
