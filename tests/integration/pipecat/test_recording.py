@@ -120,19 +120,17 @@ async def test_an_interrupted_reply_is_kept_as_far_as_it_came_and_as_such(
         assert kept == [("whole", False), ("You said: whole", False), ("count", False), ("You", True)]
 
 
-@pytest.mark.parametrize("look_between", [False, True])
-async def test_whether_a_reply_was_interrupted_does_not_depend_on_when_one_looks(
-    service: EdgeMemoryService, model: ScriptedLLM, look_between: bool, monkeypatch: pytest.MonkeyPatch
+async def test_a_look_while_half_a_reply_is_written_down_does_not_take_it_for_a_whole_one(
+    service: EdgeMemoryService, model: ScriptedLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(Call(service, model)) as call:
-        if look_between:
-            whole = call.assistant.push_context_frame
+        whole = call.assistant.push_context_frame
 
-            async def push_context_frame(*arguments: object) -> None:
-                service._recorder.look()
-                await whole(*arguments)  # type: ignore[arg-type]  # as it was called
+        async def push_context_frame(*arguments: object) -> None:
+            service._recorder.look()
+            await whole(*arguments)  # type: ignore[arg-type]  # as it was called
 
-            monkeypatch.setattr(call.assistant, "push_context_frame", push_context_frame)
+        monkeypatch.setattr(call.assistant, "push_context_frame", push_context_frame)
         model.stays_silent = asyncio.Event()
         await call.say("count")
         await model.spoke.wait()
