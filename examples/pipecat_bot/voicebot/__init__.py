@@ -1,0 +1,1 @@
+"""The parts of the bot: each is short, and `bot.py` puts them together."""
