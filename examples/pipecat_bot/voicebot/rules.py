@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import cast
 
-NEWCOMER = "Hello! We have not met. What is your name, and where do you live?"
+NEWCOMER = "Hello! We have not met. Who are you?"
 AGAIN = "Hello again! I know you, but not your name. What is it?"
 UNKNOWN = "I know nothing about you yet. Tell me your name, or where you live."
 MORE = "I see. Tell me more, or ask me what I remember about you."

@@ -18,7 +18,7 @@ WELCOME = "Welcome back, Michael! I remember that you live in Boston."
 async def page(bot_url: str, tmp_path: Path) -> AsyncIterator[Page]:
     """The page, opened; in each call the caller waits for the greeting to be over, and says who they are."""
     needs("chromium")
-    microphone_file(tmp_path / "microphone.wav", silence=9, text=INTRODUCTION)
+    microphone_file(tmp_path / "microphone.wav", silence=11, text=INTRODUCTION)
     async with opened(bot_url, microphone=tmp_path / "microphone.wav") as page:
         yield page
 
