@@ -1,6 +1,7 @@
 """What edgememory keeps: frozen structs, safe to share between callers, tasks and caches."""
 
 from datetime import datetime
+from math import inf
 from typing import Annotated, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -140,10 +141,13 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Confirmed(Struct, frozen=True, gc=False):
-    """An entry, and for how many seconds nobody has confirmed it."""
+    """An entry, and how good the word of it is. Seconds."""
 
     entry: Entry
-    unconfirmed: float
+    unconfirmed: float = 0.0
+    """For how long nobody has confirmed it."""
+    left: float = inf
+    """Until near caches must drop it."""
 
 
 def microseconds(seconds: float) -> int:

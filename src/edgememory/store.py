@@ -49,7 +49,7 @@ class NearStore(CacheStore, Protocol):
     """
 
     async def find(self, user: UserKey) -> Confirmed | None:
-        """Return what `get` would, and for how long nobody has put it."""
+        """Return what `get` would, for how long nobody has put it, and for how long it is still kept."""
         ...
 
 

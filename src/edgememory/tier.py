@@ -107,10 +107,10 @@ class Tier(Generic[S]):
             StoreError: as `ask`.
         """
         entry = await self.get(user, at_least=at_least)
-        return None if entry is None else Confirmed(entry, 0.0)
+        return None if entry is None else Confirmed(entry)
 
-    def keep(self, entry: Entry, policy: Policy) -> float:
-        """Return for how many seconds the store is to keep *entry*."""
+    def keep(self, entry: Entry, policy: Policy, *, left: float) -> float:
+        """Return for how many seconds the store is to keep *entry*, which near caches must drop in *left*."""
         return keep_for(entry, policy)
 
 
@@ -126,9 +126,9 @@ class NearTier(CacheTier):
     async def find(self, user: UserKey, *, at_least: int = 0) -> Confirmed | None:
         return await self._read(lambda: self.store.find(user))
 
-    def keep(self, entry: Entry, policy: Policy) -> float:
+    def keep(self, entry: Entry, policy: Policy, *, left: float) -> float:
         kept = keep_for(entry, policy)
-        return kept if entry.snapshot.is_tombstone else min(kept, policy.near_keep)
+        return kept if entry.snapshot.is_tombstone else min(kept, policy.near_keep, left)
 
 
 OriginTier = Tier[OriginStore]

@@ -174,10 +174,11 @@ class TieredStore:
         if self._refreshes.running(user) is None:
             self._refreshes.start(user, lambda _: refresh(self._tiers, user, self.hold))
 
-    def hold(self, user: UserKey, entry: Entry, *, unconfirmed: float = 0.0) -> None:
+    def hold(self, user: UserKey, entry: Entry, *, unconfirmed: float = 0.0, left: float = math.inf) -> None:
         """Keep *entry* in process memory, if it is the newest there, and not below the user's floor.
 
         *unconfirmed*: for how many seconds nobody but a near cache has said so. Near caches do not confirm each other.
+        *left*: in how many they must drop it.
         """
         if entry.snapshot.version < self._floors.of(user).version:
             return
@@ -187,7 +188,7 @@ class TieredStore:
         self._near.hold(
             user,
             entry,
-            keep=max(0.0, self._policy.near_keep - unconfirmed),
+            keep=max(0.0, min(self._policy.near_keep - unconfirmed, left)),
             fresh_for=min(self._policy.near_ttl - unconfirmed, fresh_for(entry, self._policy, now=now)),
             age=max(0.0, now - entry.synced_at),
         )
@@ -200,11 +201,12 @@ class TieredStore:
 
         Return for each cache what went wrong, or `None`.
         """
-        self.hold(user, entry)
+        left = self._left(user, entry)
+        self.hold(user, entry, left=left)
         outcomes: dict[str, StoreError | None] = {}
 
         async def one(tier: CacheTier) -> None:
-            outcome = await self._tiers.offer(tier, user, entry)
+            outcome = await self._tiers.offer(tier, user, entry, left)
             outcomes[tier.name] = outcome if isinstance(outcome, StoreError) else None
             if outcome is False:
                 await self._learn(user, tier)
@@ -214,14 +216,25 @@ class TieredStore:
                 group.start_soon(one, tier)
         return outcomes
 
+    def _left(self, user: UserKey, entry: Entry) -> float:
+        """Say in how many seconds near caches must drop *entry*, unless a lower tier confirms it.
+
+        Only the origin gives versions: one that is known already was said here, over what was confirmed back then.
+        Else each call that ends while nobody can be reached would keep its user, perhaps deleted, for longer.
+        """
+        if entry.snapshot.version > self._floors.of(user).version:
+            return math.inf
+        held = self._near.peek(user)
+        return 0.0 if held is None else held.expires_at - self._monotonic()
+
     async def _learn(self, user: UserKey, tier: CacheTier) -> None:
         """Hold what a cache has that is newer: a deletion, perhaps, of which this process has not heard."""
         try:
-            entry = await tier.get(user)
+            found = await tier.find(user)
         except StoreError:
             return
-        if entry is not None:
-            self.hold(user, entry)
+        if found is not None:
+            self.hold(user, found.entry, unconfirmed=found.unconfirmed, left=found.left)
 
 
 def _looks_for_better(flight: Flight[Read]) -> bool:

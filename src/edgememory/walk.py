@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, Protocol, assert_never
 
 import anyio
@@ -24,7 +25,7 @@ NEAR = "memory"
 class Hold(Protocol):
     """Keeps what was found in process memory: as confirmed as it was."""
 
-    def __call__(self, user: UserKey, entry: Entry, *, unconfirmed: float = 0.0) -> None: ...
+    def __call__(self, user: UserKey, entry: Entry, *, unconfirmed: float = 0.0, left: float = inf) -> None: ...
 
 
 class Read(Struct, frozen=True, gc=False):
@@ -62,12 +63,12 @@ class Tiers:
     now: Callable[[], float]
     counters: Counters
 
-    async def offer(self, tier: CacheTier, user: UserKey, entry: Entry) -> bool | StoreError:
+    async def offer(self, tier: CacheTier, user: UserKey, entry: Entry, left: float = inf) -> bool | StoreError:
         """Put *entry* into one cache, newer wins, and say whether it stands.
 
-        What goes wrong is returned: a cache may always forget.
+        Near caches must drop it in *left* seconds. What goes wrong is returned: a cache may always forget.
         """
-        keep = tier.keep(entry, self.policy)
+        keep = tier.keep(entry, self.policy, left=left)
         try:
             return await tier.ask("put", lambda: tier.store.put(user, entry, keep=keep))
         except StoreError as error:
@@ -115,6 +116,7 @@ class _Found(Struct, frozen=True, gc=False):
     entry: Entry
     tier: str
     unconfirmed: float = 0.0
+    left: float = inf
 
 
 def _newer(first: _Found | None, second: _Found) -> _Found:
@@ -189,13 +191,13 @@ class Walk:
 
     async def _ask_cache(self, tier: CacheTier) -> Verdict | None:
         if tier.beside_outbox and self._beside is not UNSET:
-            found = None if self._beside is None else Confirmed(self._beside, 0.0)
+            found = None if self._beside is None else Confirmed(self._beside)
         else:
             try:
                 found = await tier.find(self._user, at_least=self._at_least)
             except StoreError:
                 return None
-        verdict = None if found is None else self._judge(_Found(found.entry, tier.name, found.unconfirmed))
+        verdict = None if found is None else self._judge(_Found(found.entry, tier.name, found.unconfirmed, found.left))
         if verdict is not Verdict.FRESH:
             self._lacking.append(tier)
         return verdict
@@ -253,7 +255,7 @@ class Walk:
             case Verdict.FRESH | Verdict.STALE:
                 self._candidate = _newer(self._candidate, found)
                 if found.tier != NEAR:  # process memory cannot confirm itself
-                    self._hold(self._user, found.entry, unconfirmed=found.unconfirmed)
+                    self._hold(self._user, found.entry, unconfirmed=found.unconfirmed, left=found.left)
             case Verdict.BEHIND | Verdict.EXPIRED:
                 self._fall_back_on(found)
             case Verdict.GONE:

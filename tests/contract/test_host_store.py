@@ -127,7 +127,7 @@ async def test_it_says_for_how_long_nobody_has_confirmed_an_entry_whichever_proc
     clock += 40
     found = await other.find(USER)
     assert found is not None
-    assert (found.entry, found.unconfirmed) == (entry_at(5), 40)
+    assert (found.entry, found.unconfirmed, found.left) == (entry_at(5), 40, KEEP - 40)
     await other.put(USER, entry_at(5), keep=KEEP)
     found = await store.find(USER)
     assert found is not None

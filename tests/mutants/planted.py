@@ -10,6 +10,7 @@ _FILE_OUTBOX = ("tests/contract/test_file_outbox.py",)
 _REDIS_OUTBOX = ("tests/contract/test_redis_outbox.py",)
 _WORKER_CACHE = ("tests/contract/test_workers_kv.py",)
 _WORKER_OUTBOX = ("tests/contract/test_workers_outbox.py",)
+_HOST_TIER = ("tests/stateful/test_tiered_host.py",)
 _HOST = ("tests/contract/test_host_store.py", "tests/unit/test_host_tier.py")
 _POSTGRES = ("tests/contract/test_postgres_primary.py",)
 
@@ -133,10 +134,10 @@ BOUNDED_STALENESS = (
     Mutant(
         "ages add up: restamped in the caches",
         "walk.py",
-        "        keep = tier.keep(entry, self.policy)\n",
+        "        keep = tier.keep(entry, self.policy, left=left)\n",
         "        from msgspec.structs import replace\n"
         "        entry = replace(entry, synced_at=round(self.now(), 6))\n"
-        "        keep = tier.keep(entry, self.policy)\n",
+        "        keep = tier.keep(entry, self.policy, left=left)\n",
     ),
     Mutant(
         "process memory confirms itself",
@@ -301,6 +302,27 @@ NO_RESURRECTION = (
         "        erased_at = held.version, erased_time",
         "        erased_at = 0, erased_time",
         _POSTGRES,
+    ),
+    Mutant(
+        "a session that is left confirms what it was opened on",
+        "tiered.py",
+        "return 0.0 if held is None else held.expires_at - self._monotonic()",
+        "return math.inf",
+        _HOST_TIER,
+    ),
+    Mutant(
+        "a process keeps what its host had confirmed for as long again",
+        "tiered.py",
+        "min(self._policy.near_keep - unconfirmed, left)",
+        "self._policy.near_keep",
+        _HOST_TIER,
+    ),
+    Mutant(
+        "what is learned from the host counts as confirmed",
+        "tiered.py",
+        "self.hold(user, found.entry, unconfirmed=found.unconfirmed, left=found.left)",
+        "self.hold(user, found.entry)",
+        _HOST_TIER,
     ),
     Mutant(
         "the host's cache drops tombstones for want of room",

@@ -19,21 +19,25 @@ from edgememory.stores.memory import InMemoryStore
 from edgememory.telemetry import Counters
 from edgememory.testing.clock import ManualClock
 from edgememory.testing.talk import Talk
-from edgememory.tier import Tier
+from edgememory.tier import NearTier, Tier
 from edgememory.tiered import TieredStore
-from tests.unit.fakes import FakeCache, FakeOrigin
+from tests.unit.fakes import FakeCache, FakeHost, FakeOrigin
 
 POLICY = Policy(ttl=10, stale_while_revalidate=30, missing_ttl=3, near_ttl=2, near_keep=6)
 AWAY = StoreUnavailableError("connection refused", store="store", operation="any")
 USERS = [UserKey("a", "x"), UserKey("a", "y"), UserKey("b", "x")]
 CACHES = 2
+HOSTS = (0, 0, 1)
+"""Of each process: two share one, and the third hears of the others by the region's caches alone."""
 users = st.sampled_from(USERS)
+processes = st.integers(0, len(HOSTS) - 1)
 
 
 class Process:
     """A TieredStore of its own on the shared caches and origin."""
 
-    def __init__(self, machine: "TieredMachine") -> None:
+    def __init__(self, machine: "TieredMachine", host: FakeHost) -> None:
+        self.host = host
         self.counters = Counters()
         self.background = Background(self.counters)
         clock = machine.clock
@@ -42,8 +46,11 @@ class Process:
             background=self.background,
             near=self.near,
             caches=[
-                Tier(name=f"cache-{number}", store=cache, timeout=1e6, monotonic=clock.monotonic)
-                for number, cache in enumerate(machine.caches)
+                NearTier(name="host", store=host, timeout=1e6, monotonic=clock.monotonic),
+                *(
+                    Tier(name=f"cache-{number}", store=cache, timeout=1e6, monotonic=clock.monotonic)
+                    for number, cache in enumerate(machine.caches)
+                ),
             ],
             origin=Tier(name="origin", store=machine.origin, timeout=1e6, monotonic=clock.monotonic),
             policy=POLICY,
@@ -62,6 +69,7 @@ class TieredMachine(RuleBasedStateMachine):
         self.clock = ManualClock()
         self.origin = FakeOrigin(now=self.clock.now)
         self.caches = [FakeCache() for _ in range(CACHES)]
+        self.hosts = [FakeHost(monotonic=self.clock.monotonic) for _ in set(HOSTS)]
         for cache in self.caches:
             cache._monotonic = self.clock.monotonic
         self.truth: dict[UserKey, list[tuple[float, int, frozenset[str]]]] = {
@@ -69,7 +77,7 @@ class TieredMachine(RuleBasedStateMachine):
         }
         self.erased: dict[UserKey, tuple[float, int]] = {}
         self.said = 0
-        self.processes = [Process(self), Process(self)]
+        self.processes = [Process(self, self.hosts[host]) for host in HOSTS]
         for process in self.processes:
             self.run(process.background.open())
 
@@ -91,7 +99,7 @@ class TieredMachine(RuleBasedStateMachine):
         texts = frozenset(fact.text for fact in state.facts)
         self.truth[user].append((self.clock.monotonic(), state.version, texts))
 
-    @rule(process=st.integers(0, 1), user=users)
+    @rule(process=processes, user=users)
     def write(self, process: int, user: UserKey) -> None:
         self.said += 1
         base = self.origin.state(user).version
@@ -107,7 +115,7 @@ class TieredMachine(RuleBasedStateMachine):
         self.run(self.origin.commit(user, [Talk(base=base).remembers(f"fact {self.said}")]))
         self._note(user)
 
-    @rule(process=st.integers(0, 1), user=users)
+    @rule(process=processes, user=users)
     def delete(self, process: int, user: UserKey) -> None:
         tombstone = self.run(self.origin.delete(user))
         self._note(user)
@@ -123,14 +131,29 @@ class TieredMachine(RuleBasedStateMachine):
                 self.caches[number]._drop(user)
         self.erased.clear()
 
-    @rule(number=st.integers(0, CACHES))
+    @rule(process=processes)
+    def restart_a_process(self, process: int) -> None:
+        """A new one on the same host: it knows what the host knows."""
+        self.run(self.processes[process].background.aclose())
+        self.processes[process] = Process(self, self.hosts[HOSTS[process]])
+        self.run(self.processes[process].background.open())
+
+    @rule(process=processes, user=users)
+    def leave_a_session(self, process: int, user: UserKey) -> None:
+        """It offers what it was opened on, and confirms nothing by that."""
+        reader = self.processes[process]
+        read = self.run(reader.store.read(user))
+        if read.entry is not None:
+            self.run(reader.store.offer(user, read.entry))
+
+    @rule(number=st.integers(0, CACHES + len(set(HOSTS))))
     def outage(self, number: int) -> None:
-        store = self.origin if number == CACHES else self.caches[number]
+        store = (self.origin, *self.caches, *self.hosts)[number]
         store.switch.fail(AWAY, "get", "put")
 
     @rule()
     def heal(self) -> None:
-        for store in (*self.caches, self.origin):
+        for store in (*self.caches, *self.hosts, self.origin):
             store.switch.heal()
         self.clock.advance(31)  # longer than any breaker's pause
 
@@ -138,7 +161,7 @@ class TieredMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @rule(process=st.integers(0, 1), user=users, settles=st.booleans())
+    @rule(process=processes, user=users, settles=st.booleans())
     def read(self, process: int, user: UserKey, settles: bool) -> None:
         reader = self.processes[process]
         read = self.run(reader.store.read(user))
@@ -169,8 +192,8 @@ class TieredMachine(RuleBasedStateMachine):
         if self.clock.monotonic() >= at + POLICY.near_keep and version < tombstone:
             raise AssertionError("it was deleted")
 
-    @precondition(lambda self: all(store.switch.error is None for store in (*self.caches, self.origin)))
-    @rule(process=st.integers(0, 1), user=users)
+    @precondition(lambda self: all(s.switch.error is None for s in (*self.caches, *self.hosts, self.origin)))
+    @rule(process=processes, user=users)
     def converge(self, process: int, user: UserKey) -> None:
         """Healthy, and a ttl later: two reads on, everything that was read says what the origin says."""
         self.clock.advance(31 + POLICY.ttl)
@@ -181,7 +204,7 @@ class TieredMachine(RuleBasedStateMachine):
         now = self.origin.state(user).version
         read = self.run(reader.store.read(user))
         assert (read.status, read.snapshot.version) == ("fresh", now)
-        for cache in self.caches:
+        for cache in (*self.caches, reader.host):
             entry = self.run(cache.get(user))
             assert entry is not None
             assert entry.snapshot.version == now

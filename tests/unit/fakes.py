@@ -7,7 +7,7 @@ import anyio
 
 from edgememory.changes import Change
 from edgememory.errors import StoreError
-from edgememory.models import Claim, Committed, Depth, Entry, Pending, UserKey
+from edgememory.models import Claim, Committed, Confirmed, Depth, Entry, Pending, UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.parts import Parts
 from edgememory.store import OriginStore
@@ -154,6 +154,37 @@ class FakeCache(InMemoryStore):
 
     async def aclose(self) -> None:
         """A cache outlives who reads it."""
+
+
+class FakeHost:
+    """The cache that a host's processes share; it outlives them."""
+
+    cleared_after = 0.0
+
+    def __init__(self, *, monotonic: Callable[[], float] = anyio.current_time) -> None:
+        self.switch = Switch()
+        self._held = InMemoryStore(monotonic=monotonic)
+        self._monotonic = monotonic
+
+    async def find(self, user: UserKey) -> Confirmed | None:
+        await self.switch.passed("get")
+        held, now = self._held.peek(user), self._monotonic()
+        return None if held is None else Confirmed(held.entry, now - held.true_at, held.expires_at - now)
+
+    async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None:
+        found = await self.find(user)
+        return None if found is None else found.entry
+
+    async def get_many(self, users: Sequence[UserKey]) -> Mapping[UserKey, Entry]:
+        return await self._held.get_many(users)
+
+    async def put(self, user: UserKey, entry: Entry, *, keep: float) -> bool:
+        await self.switch.passed("put")
+        return await self._held.put(user, entry, keep=keep)
+
+    async def warm(self) -> None: ...
+
+    async def aclose(self) -> None: ...
 
 
 class FakeReplica:

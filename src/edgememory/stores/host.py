@@ -70,10 +70,10 @@ class HostStore:
         row = await self._read("get", lambda connection: host_sql.find(connection, key, now))
         if row is None:
             return None
-        value, filled_at = row
+        value, filled_at, keep_until = row
         # A clock that was set back says nothing about how long ago that was.
         unconfirmed = now - filled_at if filled_at <= now else float("inf")
-        return Confirmed(self._entry(value, key), unconfirmed)
+        return Confirmed(self._entry(value, key), unconfirmed, keep_until - now)
 
     async def get(self, user: UserKey, *, at_least: int = 0) -> Entry | None:
         found = await self.find(user)

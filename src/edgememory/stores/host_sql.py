@@ -40,12 +40,12 @@ _AT_ONCE = 500
 """How many keys one statement asks for: SQLite takes at least 999 parameters."""
 
 
-def find(connection: Connection, key: str, now: float) -> tuple[bytes, float] | None:
-    """Return a user's value, and when it was filled in."""
+def find(connection: Connection, key: str, now: float) -> tuple[bytes, float, float] | None:
+    """Return a user's value, when it was filled in, and until when it is kept."""
     row = connection.execute(
-        "SELECT value, filled_at FROM entries WHERE key = ? AND keep_until > ?", (key, now)
+        "SELECT value, filled_at, keep_until FROM entries WHERE key = ? AND keep_until > ?", (key, now)
     ).fetchone()
-    return None if row is None else (row[0], row[1])
+    return None if row is None else (row[0], row[1], row[2])
 
 
 def find_many(connection: Connection, keys: list[str], now: float) -> Iterable[tuple[str, bytes]]:
