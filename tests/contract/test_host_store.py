@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -63,10 +64,9 @@ class RawHost:
         )
 
     async def raw_ttl(self, user: UserKey) -> float:
-        (until, now) = self._raw.execute(
-            "SELECT keep_until, (julianday('now') - 2440587.5) * 86400 FROM entries WHERE key = ?", (entry_key(user),)
-        ).fetchone()
-        return float(until) - float(now)
+        key = entry_key(user)
+        (until,) = self._raw.execute("SELECT keep_until FROM entries WHERE key = ?", (key,)).fetchone()
+        return float(until) - time.time()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
