@@ -246,6 +246,45 @@ async def test_it_is_readable_by_its_owner_only(path: Path) -> None:
     await store.aclose()
 
 
+async def test_a_file_that_others_may_read_is_closed_to_them(path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    os.close(os.open(path, os.O_CREAT, 0o644))
+    store = HostStore(path)
+    await store.put(USER, entry_at(5), keep=KEEP)
+    assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+    await store.aclose()
+
+
+def another_users(path: Path) -> None:
+    os.chown(path, 12345, 12345)
+
+
+def a_file_of_another_user(path: Path) -> None:
+    path.touch(mode=0o666)
+    another_users(path)
+
+
+def a_folder_of_another_user(path: Path) -> None:
+    another_users(path.parent)
+
+
+def a_folder_for_all(path: Path) -> None:
+    path.parent.chmod(0o1777)
+
+
+@pytest.mark.parametrize("place", [a_file_of_another_user, a_folder_of_another_user, a_folder_for_all])
+async def test_what_another_user_could_have_put_there_is_refused(path: Path, place: Callable[[Path], None]) -> None:
+    path.parent.mkdir(mode=0o700)
+    try:
+        place(path)
+    except PermissionError:
+        pytest.skip("only root can give a file to another user")
+    with pytest.raises(StoreBlockedError, match="set a path in a folder of its own"):
+        await HostStore(path).get(USER)
+    with pytest.raises(StoreBlockedError, match="set a path in a folder of its own"):
+        await HostStore(path).put(USER, entry_at(5), keep=KEEP)
+
+
 async def test_what_was_deleted_is_gone_from_the_disk(path: Path) -> None:
     store = HostStore(path)
     await store.put(USER, entry_at(5, text="the secret of Anna"), keep=KEEP)

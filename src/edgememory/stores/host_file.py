@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ class HostFile:
         self._path = path
         with _alone(path):
             make(path)
+            _check_owner(path)
             self.number = path.stat().st_ino
             self.connection = connect(path, 0.0)
             try:
@@ -65,17 +67,37 @@ class _OtherFormatError(sqlite3.DatabaseError):
 @contextmanager
 def _alone(path: Path) -> Generator[None]:
     """Keep other processes from opening or replacing the file: a new journal must not be taken for the old one's."""
-    path.absolute().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = path.absolute().parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_folder(folder)
     lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
     try:
-        if os.fstat(lock).st_uid != os.geteuid():
-            raise StoreBlockedError(
-                f"{path}.lock is another user's: give each user a path of its own", store="host", operation="open"
-            )
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse one in which others could put files in the place of ours, and read what is written there.
+
+    Root's are trusted, and groups: volumes are often mounted so.
+    """
+    found = folder.lstat()
+    if found.st_uid not in (os.geteuid(), 0) or found.st_mode & stat.S_IWOTH:
+        raise _not_ours(f"others may write to the folder {folder}")
+
+
+def _check_owner(path: Path) -> None:
+    found = path.lstat()
+    if found.st_uid != os.geteuid():
+        raise _not_ours(f"{path} is another user's")
+    if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077:
+        path.chmod(0o600)  # before SQLite gives the files beside it the same mode
+
+
+def _not_ours(problem: str) -> StoreBlockedError:
+    return StoreBlockedError(f"{problem}: set a path in a folder of its own", store="host", operation="open")
 
 
 def _number(path: Path) -> int | None:
