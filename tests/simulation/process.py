@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 
 from edgememory import EdgeMemory
-from edgememory.models import Entry, UserKey
+from edgememory.models import Confirmed, Entry, UserKey
 from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import Parts
 from edgememory.testing.faults import DistantCache, DistantOrigin, DistantOutbox, DistantReplica, Link
 from edgememory.testing.history import Asked, Died, Event
 from edgememory.testing.witness import Witness
-from edgememory.tier import Tier, store_timeout
+from edgememory.tier import NearTier, Tier, store_timeout
 from tests.simulation.cloudflare import GUARD, OutboxThere
-from tests.simulation.stores import IdClock, true_time
+from tests.simulation.stores import HostCache, IdClock, true_time
 
 if TYPE_CHECKING:
     from tests.simulation.world import Host, World
@@ -59,13 +59,19 @@ class Process:
                 monotonic=anyio.current_time,
             ),
             caches=[
+                NearTier(
+                    name="host",
+                    store=_Shared(host.cache, Wire(self, host.to_shared)),
+                    timeout=0.05,
+                    monotonic=anyio.current_time,
+                ),
                 Tier(
                     name="edge",
                     store=DistantCache(region.cache, Wire(self, region.to_cache)),
                     timeout=0.05 if self.world.objects is None else 0.25,
                     monotonic=anyio.current_time,
                     beside_outbox=isinstance(host.reached, OutboxThere),
-                )
+                ),
             ],
             replica=None
             if region.replica is None
@@ -129,6 +135,17 @@ class Wire:
     async def _lives(self) -> None:
         if not self._process.alive:
             await anyio.sleep_forever()
+
+
+class _Shared(DistantCache):
+    """The cache of its host, as a process reaches it."""
+
+    def __init__(self, cache: HostCache, wire: Wire) -> None:
+        super().__init__(cache, wire)
+        self._cache, self._wire = cache, wire
+
+    async def find(self, user: UserKey) -> Confirmed | None:
+        return await self._wire.carry("get", lambda: self._cache.found(user))
 
 
 class _Origin(DistantOrigin):

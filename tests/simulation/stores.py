@@ -12,7 +12,7 @@ from edgememory.apply import bound
 from edgememory.changes import Change, FactRemembered
 from edgememory.errors import StoreError, StoreRejectedError
 from edgememory.models import Committed as Taken
-from edgememory.models import Entry, Message, Page, Pending, Refused, Snapshot, UserKey
+from edgememory.models import Confirmed, Entry, Message, Page, Pending, Refused, Snapshot, UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.stores.memory import InMemoryStore
 from edgememory.stores.memory_origin import InMemoryOrigin
@@ -222,6 +222,17 @@ class RecordingOutbox(MemoryOutbox):
         for change in changes:
             self._history.add(Appended(at=true_time(), host=self.name, id=change.id))
         return pending
+
+
+class HostCache(InMemoryStore):
+    """What the processes of a host share; it outlives them, and evicts no tombstone."""
+
+    def __init__(self) -> None:
+        super().__init__(monotonic=anyio.current_time)
+
+    async def found(self, user: UserKey) -> Confirmed | None:
+        held, now = self.peek(user), anyio.current_time()
+        return None if held is None else Confirmed(held.entry, now - held.true_at, held.expires_at - now)
 
 
 class RegionCache(InMemoryStore):

@@ -24,6 +24,7 @@ async def storm(world: World) -> None:
         _heal_region(region)
     for host in world.hosts:
         host.to_outbox.heal()
+        host.to_shared.heal()
 
 
 async def _one_fault(world: World) -> None:
@@ -35,6 +36,7 @@ async def _one_fault(world: World) -> None:
     await anyio.sleep(random.choice((0.1, 1.0, 4.0, LONGEST_FAULT)))
     _heal_region(region)
     host.to_outbox.heal()
+    host.to_shared.heal()
     if world.objects is not None:
         world.objects.kv_refuses = False
 
@@ -62,6 +64,9 @@ def _of_links(region: Region, host: Host) -> tuple[Fault, ...]:
         lambda: _set(host.to_outbox, hangs=True),
         lambda: _set(host.to_outbox, refuses_writes=True),
         lambda: _set(host.to_outbox, slow=0.3),
+        lambda: _set(host.to_shared, down=True),
+        lambda: _set(host.to_shared, hangs=True),
+        lambda: _set(host.to_shared, refuses_writes=True),
     )
 
 

@@ -17,6 +17,7 @@ from tests.simulation.process import Process, Request
 from tests.simulation.stores import (
     SERVERS,
     START,
+    HostCache,
     HostClock,
     Ledger,
     RecordingOutbox,
@@ -55,6 +56,9 @@ class Host:
     reached: Outbox
     """The same, as its processes reach it."""
     to_outbox: Link
+    cache: HostCache
+    to_shared: Link
+    """To its cache: a file that may be locked, or whose disk may be full."""
     clock: HostClock
     processes: int
     """How many it runs at a time."""
@@ -175,6 +179,8 @@ def _host(name: str, region: Region, objects: Objects | None, history: History, 
         outbox=outbox,
         reached=outbox if objects is None else OutboxThere(objects, region.to_object),
         to_outbox=Link(store="outbox", random=random, latency=random.choice((0.0002, 0.004))),
+        cache=HostCache(),
+        to_shared=Link(store="host", random=random, latency=0.0001),
         clock=clock,
         processes=random.choice((1, 1, 2)),
     )
