@@ -34,6 +34,8 @@ from tests.integration.pipecat.scripted import ScriptedLLM
 
 WHEN = "2026-03-02T10:00:00Z"
 PROMPT = "Be kind."
+GUARD = 15.0
+"""Seconds after which what never comes is not waited for: a pipeline that nobody ends would outlive its test."""
 
 
 class Reached(FrameProcessor):
@@ -135,7 +137,8 @@ async def running(call: Call) -> AsyncIterator[Call]:
     run = asyncio.create_task(runner.run())
     try:
         await started.wait()
-        yield call
+        async with asyncio.timeout(GUARD):
+            yield call
     finally:
         await call.worker.cancel()
         await run
