@@ -17,7 +17,8 @@ def new_key() -> str:
 
 
 def caller(worker: WorkerServer, token: str = TOKEN) -> httpx.Client:
-    return httpx.Client(base_url=worker.url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+    # Without `verify=False` each reads the authorities of TLS, which is not used here: 20 ms.
+    return httpx.Client(base_url=worker.url, headers={"Authorization": f"Bearer {token}"}, timeout=30, verify=False)
 
 
 def path(key: str) -> str:

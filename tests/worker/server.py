@@ -77,7 +77,8 @@ class WorkerServer(LabWorkerServer):
         self._ask("empty", {})
 
     def _ask(self, what: str, body: object) -> Any:
-        return httpx.post(f"{self.url}/test/{what}", json=body, timeout=30).raise_for_status().json()
+        # Without `verify=False` every call reads the authorities of TLS, which is not used here: 20 ms.
+        return httpx.post(f"{self.url}/test/{what}", json=body, timeout=30, verify=False).raise_for_status().json()
 
 
 @contextmanager
