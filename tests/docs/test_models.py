@@ -68,8 +68,7 @@ def test_a_model_in_the_process_makes_vectors(tmp_path: Path) -> None:
     assert run(tmp_path, "local.py", "tiny") == "tiny makes 2 vectors of 3"
 
 
-def test_an_extractor_of_ones_own_is_one(tmp_path: Path) -> None:
-    assert "Success" in run(tmp_path, "-m", "mypy", "--strict", "own.py")
+def test_an_extractor_of_ones_own_is_one() -> None:
     own: dict[str, Any] = {}
     exec(CODE["own.py"], own)
     said = conversation("Hi!", "I'm allergic to nuts.", ("assistant", "You are allergic to nuts."))

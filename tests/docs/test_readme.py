@@ -1,10 +1,9 @@
-"""The README's ten lines are typed and run; so are the examples."""
+"""The README's ten lines run, and its commands are there."""
 
 import asyncio
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -38,23 +37,6 @@ def test_the_ten_lines_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 def test_there_are_ten_lines_of_it() -> None:
     lines = [line for line in CODE.splitlines() if line and not line.strip().startswith("#")]
     assert len(lines) <= 11
-
-
-@pytest.mark.timeout(300)  # mypy without its cache
-def test_what_is_shown_is_typed(tmp_path: Path) -> None:
-    agent, _, *scripts = fences("docs/how-to/test-your-agent.md", "python")
-    files = []
-    for number, code in enumerate([CODE, agent, *scripts]):
-        files.append(tmp_path / f"shown_{number}.py")
-        files[-1].write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--no-error-summary", *files, ROOT / "examples" / "quickstart.py"],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_commands_are_there() -> None:

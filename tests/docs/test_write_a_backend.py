@@ -54,8 +54,3 @@ def test_a_broken_one_fails_them(sound: str, broken: str, tmp_path: Path) -> Non
     assert sound in CODE["folder_store.py"]
     (tmp_path / "folder_store.py").write_text(CODE["folder_store.py"].replace(sound, broken), encoding="utf-8")
     assert "failed" in _tested(tmp_path)
-
-
-def test_it_is_typed(tmp_path: Path) -> None:
-    (tmp_path / "folder_store.py").write_text(CODE["folder_store.py"], encoding="utf-8")
-    assert "Success" in _run(tmp_path, "-m", "mypy", "--strict", "folder_store.py")
