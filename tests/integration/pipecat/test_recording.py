@@ -11,13 +11,16 @@ from pipecat.frames.frames import (
     LLMSummarizeContextFrame,
     ProposedUserStartedSpeakingFrame,
 )
+from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.services.llm_service import FunctionCallParams
 from pipecat.turns.user_turn_completion_mixin import USER_TURN_COMPLETE_MARKER, USER_TURN_INCOMPLETE_SHORT_MARKER
 
 from edgememory import EdgeMemory
 from edgememory.integrations.pipecat import EdgeMemoryService
 from edgememory.integrations.pipecat.messages import spoken
+from edgememory.integrations.pipecat.recorder import Recorder
 from tests.integration.pipecat.calls import Call, running
 from tests.integration.pipecat.scripted import ScriptedLLM, Use
 
@@ -235,3 +238,15 @@ async def test_text_that_no_store_can_keep_is_not_kept_and_the_call_goes_on(
 
 async def test_a_pipeline_that_was_never_run_leaves_nothing_open(service: EdgeMemoryService) -> None:
     await service.cleanup()
+
+
+async def test_an_aggregator_within_pipelines_of_a_pipeline_is_followed(memory: EdgeMemory) -> None:
+    context = LLMContext([{"role": "user", "content": "said before"}])
+    _, assistant = LLMContextAggregatorPair(context)
+    async with memory.session("ana") as session:
+        recorder = Recorder(session)
+        recorder.follow(Pipeline([Pipeline([assistant])]))
+        recorder.is_open = True
+        context.add_message({"role": "user", "content": "hello"})
+        recorder.look()
+        assert [it.text for it in session.snapshot.messages][1:] == ["hello"]
