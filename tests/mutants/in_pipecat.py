@@ -79,8 +79,9 @@ PIPECAT = (
     Mutant(
         "a second yes is taken for the first",
         _RECORDER,
-        "                return [message for message in messages[place + 1 :] if id(message) not in self._known]\n",
-        "                break\n",
+        "            new = self._new(each.get_messages())\n",
+        "            known = {spoken(message) for message in self._known.values()}\n"
+        "            new = [message for message in self._new(each.get_messages()) if spoken(message) not in known]\n",
         _RECORDING,
     ),
     Mutant(

@@ -115,6 +115,13 @@ class Call:
     async def pick_up(self) -> None:
         await self.queue(LLMRunFrame())
 
+    async def show_out(self) -> None:
+        """End the call when all has been said."""
+        finished = asyncio.Event()
+        self.worker.add_event_handler("on_pipeline_finished", lambda *_: finished.set())
+        await self.worker.end()
+        await finished.wait()
+
     async def answered(self) -> None:
         await self.reached.answers.get()
 

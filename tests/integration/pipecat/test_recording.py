@@ -153,7 +153,7 @@ async def test_who_hangs_up_in_mid_sentence_has_heard_half_a_reply_and_it_is_kep
         await model.spoke.wait()
         if goodbye == "is shown out":
             model.stays_silent.set()
-            await call.worker.end()
+            await call.show_out()
     half = goodbye == "hangs up"
     assert call.recorded == [("user", "count"), ("assistant", "You" if half else "You said: count")]
     assert service.session.snapshot.messages[-1].interrupted == half
@@ -169,7 +169,7 @@ async def test_what_was_said_and_not_answered_is_kept_in_the_end(
         await call.append("never mind", run=False)
         await call.settled()
         if goodbye == "is shown out":
-            await call.worker.end()
+            await call.show_out()
     assert call.recorded == [("user", "never mind")]
     assert [it.text for it in (await memory.get_profile("ana")).messages][-1] == "never mind"
 

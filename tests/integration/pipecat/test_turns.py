@@ -239,7 +239,7 @@ async def test_recall_begins_on_an_interim_transcript(
         await counted.began.wait()
         for words in ("my dog", "my dog is", "my dog is ill"):
             await call.hear(words)
-        await call.settled()
+            await call.settled()
         counted.may_go_on.set()
         await call.turn("My dog is ill.")
         assert DOG in model.blocks[0][0].split(RECALLED)[0]
