@@ -55,6 +55,8 @@ class Reached(FrameProcessor):
 
 
 class Call:
+    run: asyncio.Task[None]
+
     def __init__(
         self,
         service: EdgeMemoryService,
@@ -117,10 +119,8 @@ class Call:
 
     async def show_out(self) -> None:
         """End the call when all has been said."""
-        finished = asyncio.Event()
-        self.worker.add_event_handler("on_pipeline_finished", lambda *_: finished.set())
         await self.worker.end()
-        await finished.wait()
+        await self.run
 
     async def answered(self) -> None:
         await self.reached.answers.get()
@@ -141,11 +141,12 @@ async def running(call: Call) -> AsyncIterator[Call]:
     await runner.add_workers(call.worker)
     started = asyncio.Event()
     call.worker.add_event_handler("on_pipeline_started", lambda *_: started.set())
-    run = asyncio.create_task(runner.run())
+    call.run = asyncio.create_task(runner.run())
     try:
         await started.wait()
         async with asyncio.timeout(GUARD):
             yield call
     finally:
-        await call.worker.cancel()
-        await run
+        if not call.run.done():
+            await call.worker.cancel()
+        await call.run
