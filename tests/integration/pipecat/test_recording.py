@@ -123,6 +123,16 @@ async def test_an_interrupted_reply_is_kept_as_far_as_it_came_and_as_such(
         assert kept == [("whole", False), ("You said: whole", False), ("count", False), ("You", True)]
 
 
+async def test_an_interruption_that_comes_from_behind_marks_no_later_reply(
+    service: EdgeMemoryService, model: ScriptedLLM
+) -> None:
+    async with running(Call(service, model)) as call:
+        await call.turn("hello")
+        await model.broadcast_interruption()
+        await call.turn("go on")
+    assert [it.interrupted for it in service.session.snapshot.messages[1:]] == [False] * 4
+
+
 async def test_a_look_while_half_a_reply_is_written_down_does_not_take_it_for_a_whole_one(
     service: EdgeMemoryService, model: ScriptedLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,7 +123,7 @@ class EdgeMemoryService(FrameProcessor):
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
-        if isinstance(frame, LLMContextFrame) and direction is FrameDirection.DOWNSTREAM:
+        if isinstance(frame, LLMContextFrame):
             await self._tell(frame)
         elif isinstance(frame, (LLMContextUserTurnFrame, LLMContextAssistantTurnFrame)):
             self._recorder.look()
