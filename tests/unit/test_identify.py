@@ -54,6 +54,12 @@ async def memory(world: World) -> AsyncIterator[EdgeMemory]:
     assert memory.counters.background_errors == 0
 
 
+async def begun(session: Session) -> None:
+    """Wait until somebody is being identified."""
+    while session.user_id is None:
+        await anyio.lowlevel.checkpoint()
+
+
 def texts(session: Session) -> list[str]:
     return [message.text for message in session.snapshot.messages]
 
@@ -168,8 +174,7 @@ async def test_a_caller_who_hangs_up_while_being_identified_has_said_it(world: W
         async with memory.session(None) as session:
             session.add_message("user", "It is me, bye")
             group.start_soon(session.identify, "anna")
-            await anyio.lowlevel.checkpoint()
-            assert session.user_id == "anna"
+            await begun(session)
         assert session.durable
     world.origin.switch.heal()
     await session.committed()
@@ -185,7 +190,7 @@ async def test_a_session_cancelled_while_its_caller_is_identified_keeps_no_liste
             async with memory.session(None) as session:
                 session.add_message("user", "It is me")
                 group.start_soon(session.identify, "anna")
-                await anyio.lowlevel.checkpoint()
+                await begun(session)
                 call.cancel()
     assert not memory._opened().sessions.of(ANNA)
 
