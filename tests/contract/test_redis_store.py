@@ -67,6 +67,20 @@ class TestRedisStore(StoredCacheContract):
             await call
             assert await commands_read(raw) - before == 2, "the call's own, and this INFO"
 
+    async def test_connecting_tells_the_server_nothing(
+        self, redis_server: RedisServer, raw: redis.Redis, user: UserKey
+    ) -> None:
+        before = await said_of_clients(raw)
+        fresh = RedisStore(redis_server.url)
+        await fresh.get(user)
+        await fresh.aclose()
+        assert await said_of_clients(raw) == before
+
+
+async def said_of_clients(client: redis.Redis) -> int:
+    stats = await client.info("commandstats")
+    return sum(stat["calls"] for name, stat in stats.items() if name.startswith(("cmdstat_client", "cmdstat_hello")))
+
 
 async def commands_read(client: redis.Redis) -> int:
     """Count the commands that came over the network, those of scripts excluded."""

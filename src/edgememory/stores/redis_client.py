@@ -110,7 +110,8 @@ def _connect(url: str, max_connections: int) -> redis.Redis:
 
     A kept connection may have died since it was last used: one retry, at once, on a fresh one. Every command
     here may be repeated. redis-py's own default waits up to seconds before a retry, and its RESP3 handshake
-    takes round trips that nothing here needs. The guard is for callers without a timeout of their own.
+    takes round trips that nothing here needs, as does telling the server the client's name: 15 ms of a first read from
+    5 ms away. The guard is for callers without a timeout of their own.
     """
     try:
         pool = redis.BlockingConnectionPool.from_url(
@@ -118,6 +119,7 @@ def _connect(url: str, max_connections: int) -> redis.Redis:
             max_connections=max_connections,
             timeout=None,
             protocol=2,
+            driver_info=None,
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             socket_timeout=_GUARD,
             socket_connect_timeout=_GUARD,

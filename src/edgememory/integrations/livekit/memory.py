@@ -12,6 +12,7 @@ from edgememory.client import EdgeMemory
 from edgememory.errors import EdgeMemoryError, InvalidInputError
 from edgememory.integrations.livekit.call import Call
 from edgememory.integrations.livekit.caller import Caller, Verified, of_request, resolve_user_id
+from edgememory.integrations.turns import TurnMemory
 from edgememory.recall.language import Language
 
 _log = logging.getLogger("edgememory")
@@ -70,6 +71,10 @@ class LiveKitMemory:
         memory = self._made()
         await memory.open(deliver=False)
         await memory.aclose()
+        # What is imported and read when it is first used: the first caller is not to wait for that either.
+        async with EdgeMemory.in_memory() as practice, practice.session("nobody") as session:
+            session.add_message("user", "Hello")
+            await TurnMemory(session).block("", "Hello")
 
     async def open_session(
         self,
