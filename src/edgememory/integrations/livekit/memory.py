@@ -89,8 +89,9 @@ class LiveKitMemory:
         """Open the memory of this job and of its caller: the first statement of an entrypoint.
 
         Connections are opened in the background while it is found out who calls. Of a known user it takes some 15 ms
-        where the host's cache knows them, and 25 where the edge does, 5 ms away (`python -m benchmarks.livekit`), and half
-        a second at the longest: an outage never raises. Where you connect to the room with options of your own, do it beside:
+        where the host's cache knows them, some 25 ms where the edge does, 5 ms away (`python -m benchmarks.livekit`),
+        and half a second at the longest: an outage never raises. Where you connect to the room with options of your
+        own, do it beside:
         ``await asyncio.gather(ctx.connect(...), memory.open_session(ctx))``.
 
         Args:
