@@ -25,7 +25,7 @@ async def test_the_receptionist_tells_nothing_before_the_pin(tmp_path: Path) -> 
     exec(fences(PAGE, "python")[1], module)
     async with EdgeMemory.in_memory() as memory, memory.session("+4122") as session:
         call = Call(session, Caller("+4122", Verified.CALLER_ID))
-        receptionist = module["Receptionist"](call, "1234")  # type: ignore[operator]
+        receptionist = module["Receptionist"](call, "1234")
         assert isinstance(receptionist, MemoryAgent)
         assert await receptionist.check_pin(None, "1111") == "Wrong."
         assert not call.disclosed

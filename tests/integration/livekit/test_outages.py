@@ -71,9 +71,9 @@ class Away(InMemoryOrigin):
         super().__init__()
         self.switch = Switch()
 
-    async def get(self, user: object, *, at_least: int = 0) -> object:  # type: ignore[override]
+    async def get(self, user: object, *, at_least: int = 0) -> object:
         await self.switch.passed("get")
-        return await super().get(user, at_least=at_least)  # type: ignore[arg-type]
+        return await super().get(user, at_least=at_least)
 
 
 class NoOutbox(MemoryOutbox):
@@ -81,9 +81,9 @@ class NoOutbox(MemoryOutbox):
         super().__init__()
         self.switch = Switch()
 
-    async def append(self, *arguments: object) -> object:  # type: ignore[override]
+    async def append(self, *arguments: object) -> object:
         await self.switch.passed("append")
-        return await super().append(*arguments)  # type: ignore[arg-type]
+        return await super().append(*arguments)
 
 
 @pytest.fixture
