@@ -30,7 +30,7 @@ from edgememory.limits import (
 )
 from edgememory.look import look
 from edgememory.models import Message, Page, Receipt, Snapshot
-from edgememory.opening import Settings, connect, opened
+from edgememory.opening import Settings, close_with, connect, open_files, opened
 from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
 from edgememory.recall.deep import candidates, meaning_of
@@ -93,6 +93,7 @@ class EdgeMemory:
         self._language: Language = check_language(language)
         self._close_timeout = close_timeout
         self._stack = AsyncExitStack()
+        self._assembled: Parts | None = None
         self._opening = False
         self._running: Runtime | None = None
 
@@ -285,6 +286,17 @@ class EdgeMemory:
 
     # Opening and closing
 
+    async def prepare(self) -> None:
+        """Load the drivers, and open what is a file of this host: for a process that stands ready before it has a call.
+
+        Nothing is connected and nothing begins: `open` comes later, and may do so on another event loop.
+        """
+        try:
+            open_files(await self._assemble())
+        except BaseException:
+            await self._close()
+            raise
+
     async def open(self, *, deliver: bool = True) -> None:
         """Start the background work, and begin to open the connections.
 
@@ -297,15 +309,25 @@ class EdgeMemory:
             raise EdgeMemoryError("already open")
         self._opening = True
         try:
-            parts = self._parts if isinstance(self._parts, Parts) else await self._parts(self._stack)
-            self._running = await opened(
-                parts, self._stack, self._settings, self.counters, deliver=check_bool("deliver", deliver)
-            )
+            deliver = check_bool("deliver", deliver)
+            parts = await self._assemble()
+            self._running = await opened(parts, self._stack, self._settings, self.counters, deliver=deliver)
         except BaseException:
-            await self._stack.aclose()
+            await self._close()
             raise
         finally:
             self._opening = False
+
+    async def _assemble(self) -> Parts:
+        if self._assembled is None:
+            self._assembled = self._parts if isinstance(self._parts, Parts) else await self._parts(self._stack)
+            close_with(self._stack, self._assembled)
+        return self._assembled
+
+    async def _close(self) -> None:
+        stack, self._stack, self._assembled = self._stack, AsyncExitStack(), None
+        # Not shielded as a whole: on trio, the background's own scope is left here, and scopes must nest.
+        await stack.aclose()
 
     async def aclose(self) -> None:
         """Make what is queued durable, give delivery a last moment, and close the stores.
@@ -313,17 +335,17 @@ class EdgeMemory:
         What the origin has not taken by then waits in the outbox for the next process.
         """
         runtime, self._running = self._running, None
-        if runtime is None:
-            return
+        if runtime is not None:
+            await self._settle(runtime)
+        await self._close()
+
+    async def _settle(self, runtime: Runtime) -> None:
         with anyio.move_on_after(self._close_timeout, shield=True):
             await runtime.writer.written()
             if runtime.delivers:
                 await runtime.delivery.drained()
         if runtime.writer.behind:
             _log.error("closed before every change was durable: some are lost")
-        stack, self._stack = self._stack, AsyncExitStack()
-        # Not shielded as a whole: on trio, the background's own scope is left here, and scopes must nest.
-        await stack.aclose()
 
     def _opened(self) -> Runtime:
         if self._running is None:

@@ -17,7 +17,7 @@ from edgememory.outbox.writer import OutboxWriter
 from edgememory.parts import Parts
 from edgememory.recall.embedder import Embedder
 from edgememory.runtime import OpenSessions, Runtime
-from edgememory.store import Outbox
+from edgememory.store import LocalFile, Outbox
 from edgememory.stores.memory import InMemoryStore
 from edgememory.telemetry import Counters
 from edgememory.tier import CacheTier, OriginTier, ReplicaTier, store_timeout
@@ -26,6 +26,8 @@ from edgememory.tiered import TieredStore
 _log = logging.getLogger("edgememory")
 
 CONNECT_TIMEOUT = 5.0
+HEAD_START = 0.02
+"""A process of one call opens its session at once. Connecting, with as much to compute, lets that go first: seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,6 @@ async def opened(
     Raises:
         ConfigError: the embedder does not fit the origin's vectors.
     """
-    _close_with(stack, parts)
     background = Background(counters)
     await background.open()
     stack.push_async_callback(background.aclose)
@@ -119,11 +120,12 @@ async def opened(
             background.start(extraction.run)
     elif parts.embedder is not None:
         background.start(_loaded, parts.embedder)
-    background.start(connect, runtime)
+    background.start(connect if deliver else _connect_behind, runtime)
     return runtime
 
 
-def _close_with(stack: AsyncExitStack, parts: Parts) -> None:
+def close_with(stack: AsyncExitStack, parts: Parts) -> None:
+    """Have *stack* close the stores and the models."""
     stack.push_async_callback(_shielded, parts.outbox.aclose)
     stack.push_async_callback(_shielded, parts.origin.store.aclose)
     for tier in parts.caches:
@@ -135,6 +137,16 @@ def _close_with(stack: AsyncExitStack, parts: Parts) -> None:
             stack.push_async_callback(_shielded, model.aclose)
 
 
+def open_files(parts: Parts) -> None:
+    """Open the stores that are files of this host. One that is broken is reported by whoever uses it."""
+    for store in (parts.outbox, *(tier.store for tier in parts.caches)):
+        if isinstance(store, LocalFile):
+            try:
+                store.open()
+            except StoreError as error:
+                _log.info("not open ahead of the first request: %s", error)
+
+
 async def connect(runtime: Runtime) -> None:
     """Open a connection to each cache, to a replica and to the origin: the first caller must not pay for them."""
     async with anyio.create_task_group() as group:
@@ -143,6 +155,12 @@ async def connect(runtime: Runtime) -> None:
             group.start_soon(_warmed, cache)
         if runtime.tiered.replica is not None:
             group.start_soon(_warmed, runtime.tiered.replica)
+
+
+async def _connect_behind(runtime: Runtime) -> None:
+    with anyio.move_on_after(HEAD_START):
+        await runtime.sessions.first.wait()
+    await connect(runtime)
 
 
 async def _shielded(close: Callable[[], Awaitable[None]]) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import anyio
+
 from edgememory.background import Background
 from edgememory.extract.extraction import Extraction
 from edgememory.models import Entry, UserKey
@@ -26,6 +28,8 @@ class Listener(Protocol):
 class OpenSessions:
     """Who wants to hear of a user's newer entries, and of what became of the user's changes."""
 
+    first: anyio.Event = field(default_factory=anyio.Event)
+    """Set once one of them has been opened."""
     _listeners: dict[UserKey, list[Listener]] = field(default_factory=dict[UserKey, list[Listener]])
 
     def add(self, user: UserKey, listener: Listener) -> None:

@@ -93,6 +93,7 @@ class Stay:
         self.view.wait_for(seen.waiting)
         if seen.read.entry is not None:
             self.view.open_on(seen.read.entry)
+        self._runtime.sessions.first.set()
 
     async def leave(self, *, timeout: float) -> None:
         """Wait until others can see the changes: in the outbox, and in the region's caches. Never for the origin."""

@@ -1,7 +1,7 @@
 """The protocols that backends implement. Contracts for them are in `edgememory.testing`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edgememory.changes import Change
 from edgememory.errors import StoreError
@@ -50,6 +50,15 @@ class NearStore(CacheStore, Protocol):
 
     async def find(self, user: UserKey) -> Confirmed | None:
         """Return what `get` would, for how long nobody has put it, and for how long it is still kept."""
+        ...
+
+
+@runtime_checkable
+class LocalFile(Protocol):
+    """A cache or an outbox that is a file of this host: it can be opened before there is an event loop."""
+
+    def open(self) -> None:
+        """Open it, made if need be, so that the first request need not. Blocks: a millisecond, seconds at worst."""
         ...
 
 

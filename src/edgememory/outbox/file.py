@@ -44,6 +44,10 @@ class FileOutbox:
         self._writer: Connection | None = None
         self._reader: Connection | None = None
 
+    def open(self) -> None:
+        """Open the file ahead of the first request."""
+        self._locked("open", lambda connection: None)
+
     async def append(self, user: UserKey, changes: Sequence[Change]) -> Pending:
         """Keep *changes*, all or none, also when cancelled.
 
@@ -108,11 +112,11 @@ class FileOutbox:
         return await self._run(operation, lambda connection: transaction(connection, work, sync="NORMAL"))
 
     async def _run(self, operation: str, work: Callable[[Connection], T]) -> T:
-        def locked() -> T:
-            with self._lock, sqlite_translated(operation, store="file_outbox"):
-                return work(self._opened())
+        return await to_thread.run_sync(self._locked, operation, work, limiter=self._limiter)
 
-        return await to_thread.run_sync(locked, limiter=self._limiter)
+    def _locked(self, operation: str, work: Callable[[Connection], T]) -> T:
+        with self._lock, sqlite_translated(operation, store="file_outbox"):
+            return work(self._opened())
 
     def _opened(self) -> Connection:
         if self._writer is None:

@@ -59,6 +59,10 @@ class HostStore:
         self._lock = Lock()
         self._file: HostFile | None = None
 
+    def open(self) -> None:
+        """Open the file ahead of the first request."""
+        self._locked("open", lambda connection: None)
+
     async def find(self, user: UserKey) -> Confirmed | None:
         """Return the user's entry, with how long ago a lower tier said so: the near caches confirm each other never.
 
@@ -138,17 +142,17 @@ class HostStore:
         return await self._in_thread(operation, read)
 
     async def _in_thread(self, operation: str, work: Callable[[Connection], T]) -> T:
-        def run() -> T:
-            with self._lock, sqlite_translated(operation, store="host"):
-                try:
-                    return work(self._connection())
-                except sqlite3.DatabaseError as error:
-                    if not is_damage(error):
-                        raise
-                    self._replace(error)
-                    return work(self._connection())
+        return await to_thread.run_sync(self._locked, operation, work, abandon_on_cancel=True, limiter=self._limiter)
 
-        return await to_thread.run_sync(run, abandon_on_cancel=True, limiter=self._limiter)
+    def _locked(self, operation: str, work: Callable[[Connection], T]) -> T:
+        with self._lock, sqlite_translated(operation, store="host"):
+            try:
+                return work(self._connection())
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                self._replace(error)
+                return work(self._connection())
 
     def _connection(self) -> Connection:
         if self._file is not None and not self._file.stands():
