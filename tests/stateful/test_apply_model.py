@@ -6,7 +6,7 @@ from itertools import permutations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -168,13 +168,24 @@ def test_a_bounded_state_is_within_the_limits_and_bounding_it_again_changes_noth
         assert message.metadata is None
 
 
+WITH_A_PAST = Snapshot(
+    version=7,
+    exists=True,
+    last_id="2",
+    facts=(Fact(key="new", id="2", text="new", importance=5),),
+    former=(Fact(key="old", id="1", text="old", importance=5, replaced="2"),),
+)
+
+
 @given(states)
+@example(WITH_A_PAST)
 def test_bounding_keeps_the_best_of_each_list_and_all_that_is_no_list(state: Snapshot) -> None:
     snapshot = bound(state, SMALL)
-    lists = {"messages": (), "summaries": (), "facts": (), "forgotten": (), "preferences": ()}
+    lists = {"messages": (), "summaries": (), "facts": (), "former": (), "forgotten": (), "preferences": ()}
     assert replace(snapshot, **lists) == replace(state, **lists)
     assert snapshot.facts == state.facts[: len(snapshot.facts)]
-    assert snapshot.forgotten == state.forgotten[: len(snapshot.forgotten)]
+    gone = sorted((*state.forgotten, *state.former), key=lambda each: (max(each.id, each.replaced), each.key))[::-1]
+    assert [each.key for each in snapshot.forgotten] == [each.key for each in gone[: len(snapshot.forgotten)]]
     assert snapshot.summaries == state.summaries[len(state.summaries) - len(snapshot.summaries) :]
     newest = state.messages[len(state.messages) - len(snapshot.messages) :]
     for kept, whole in zip(snapshot.messages, newest, strict=True):
