@@ -55,6 +55,7 @@ RECALL = (
         _POSTGRES,
     ),
     Mutant("stop words are words", "recall/words.py", "if word in _stop_words(self._language):", "if False:", _WORDS),
+    Mutant("one conversation takes all places", "recall/rank.py", "left *= OF_THE_SAME_TALK", "left *= 1", _ORIGIN),
     Mutant("a question counts in full", "recall/rank.py", " * _telling(items[id].text)", "", _ORIGIN),
     Mutant(
         "vectors of another model are compared",

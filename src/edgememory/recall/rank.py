@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heapreplace
+from itertools import islice
 
 from edgememory.recall.language import Language
 from edgememory.recall.lexical import saturated, weight
@@ -17,6 +19,10 @@ OF_A_QUESTION = 0.5
 """What a question counts, beside a statement: it holds the words of another and seldom the answer. To its neighbours it
 lends all the same, the answer among them. On 129 questions about talk of LoCoMo's kind, evidence recall at 10 went from
 .487 to .496, at 5 from .364 to .401; on two other sets of some 30 at 5 from .286 to .321, and not at all."""
+OF_THE_SAME_TALK = 0.9
+"""What each further match of one conversation has left of its score, beside the one before it: the answer may stand in
+another. On 129 questions about talk of LoCoMo's kind, the evidence's conversation was among the first 10 matches in
+.837 and not .802, the evidence itself in .500 and not .496; among 20 in .632 and not .662."""
 _ASKING = "?\uff1f"
 _SENTENCE = re.compile("[^.!?\n\u3002\uff01\uff1f]+[.!?\n\u3002\uff01\uff1f]?")
 Holds = Callable[[str, str], bool]
@@ -70,6 +76,27 @@ def best_first(scores: Mapping[str, float]) -> list[str]:
     return sorted(scores, key=lambda id: (scores[id], id), reverse=True)
 
 
+def spread(scores: Mapping[str, float], items: Mapping[str, Item]) -> dict[str, float]:
+    """Return what each is worth, best first, where a conversation counts less with each match that it has already."""
+    order = best_first(scores)
+    place = {id: number for number, id in enumerate(order)}
+    talks: dict[str, list[str]] = {}
+    for id in reversed(order):
+        talks.setdefault(items[id].session_id or id, []).append(id)
+    heads = [(-scores[ids[-1]], place[ids[-1]], 1.0, ids) for ids in talks.values()]
+    heapify(heads)
+    found: dict[str, float] = {}
+    while heads:
+        worth, _, left, ids = heads[0]
+        found[ids.pop()] = -worth
+        if ids:
+            left *= OF_THE_SAME_TALK
+            heapreplace(heads, (-scores[ids[-1]] * left, place[ids[-1]], left, ids))
+        else:
+            heappop(heads)
+    return found
+
+
 def fused(*rankings: Sequence[str]) -> dict[str, float]:
     """Return reciprocal rank fusion's scores: whoever stands high in several orders comes first."""
     scores: dict[str, float] = {}
@@ -88,9 +115,11 @@ def matches(
     the text of an id holds a term.
     """
     known = {id: score * _telling(items[id].text) for id, score in scores.items() if id in items}
+    ranked = spread(known, items)
     if alike := {item.id: item.similarity for item in items.values() if item.similarity is not None}:
-        known = fused(best_first(known), best_first(alike))
-    return [_match(items[id], known[id], holds, query) for id in best_first(known)[:limit]]
+        both = fused([*ranked], best_first(alike))
+        ranked = {id: both[id] for id in best_first(both)}
+    return [_match(items[id], score, holds, query) for id, score in islice(ranked.items(), limit)]
 
 
 def _telling(text: str) -> float:

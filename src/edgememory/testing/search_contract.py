@@ -53,6 +53,16 @@ class SearchContract:
         await store.commit(user, said)
         assert [match.text for match in await found(store, user, "instruments")] == ["Which instrument?", "The cello."]
 
+    async def test_another_conversation_comes_before_the_third_match_of_one(
+        self, store: OriginStore, user: UserKey
+    ) -> None:
+        one, other = Talk("one"), Talk("other")
+        between = ("bread", "milk", "eggs", "rice")
+        said = [one.says(text) for text in ("tea", *between, "tea", *between, "tea")]
+        await store.commit(user, [*said, other.says("tea today")])
+        matches = [match.text for match in await found(store, user, "tea")]
+        assert matches[:4] == ["tea", "tea", "tea today", "tea"]
+
     async def test_a_question_counts_less_than_what_says_the_same(self, store: OriginStore, user: UserKey) -> None:
         said = ["Anna plays the cello", "Does Anna play the cello?"]
         await store.commit(user, [Talk(session).says(text) for session, text in zip("ab", said, strict=True)])
