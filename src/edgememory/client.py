@@ -33,10 +33,10 @@ from edgememory.models import Message, Page, Receipt, Snapshot
 from edgememory.opening import Settings, close_with, connect, open_files, opened
 from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
-from edgememory.recall.deep import candidates, meaning_of
+from edgememory.recall.deep import candidates, meaning_of, reranked
 from edgememory.recall.language import Language
 from edgememory.recall.query import ALL, Filters, Match
-from edgememory.recall.rank import query_for, reranked
+from edgememory.recall.rank import query_for
 from edgememory.runtime import Runtime
 from edgememory.session import Session
 from edgememory.telemetry import Counters
@@ -238,7 +238,7 @@ class EdgeMemory:
         if not asked.terms and vector is None:
             return []
         found = await candidates(runtime.tiered, user, asked, limit=limit, timeout=check_seconds("timeout", timeout))
-        return reranked(found, asked, text, limit=limit)
+        return await reranked(found, asked, text, limit=limit)
 
     async def delete_user(self, user_id: str) -> Receipt:
         """Erase a user at the origin, then in this region's stores; the receipt names what was not cleared.

@@ -56,6 +56,7 @@ RECALL = (
     ),
     Mutant("stop words are words", "recall/words.py", "if word in _stop_words(self._language):", "if False:", _WORDS),
     Mutant("one conversation takes all places", "recall/rank.py", "left *= OF_THE_SAME_TALK", "left *= 1", _ORIGIN),
+    Mutant("long texts are ranked in one go", "recall/deep.py", "            await checkpoint()\n", "", _SESSIONS),
     Mutant("a question counts in full", "recall/rank.py", " * _telling(items[id].text)", "", _ORIGIN),
     Mutant(
         "vectors of another model are compared",

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import cast
 
-import anyio
+import anyio.lowlevel
 import pytest
 
 from edgememory import EdgeMemory, InvalidInputError, Parts, Session, StoreUnavailableError, Tier
@@ -175,3 +175,28 @@ async def test_bad_input_names_what_it_must_be(memory: EdgeMemory) -> None:
             await session.recall("a", filters=Filters(kinds=("opinion",)))  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="language"):
         await memory.search("caller", "a", language="klingon")  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+async def test_ranking_long_texts_lets_others_run(memory: EdgeMemory, origin: SlowOrigin) -> None:
+    origin.released.set()
+    turns = 0
+
+    async def ticking() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async with memory.session("caller") as session:
+        for number in range(30):
+            session.add_message("user", f"The cello, {number}. " + "It was a long story. " * 500)
+        await session.committed()
+        async with anyio.create_task_group() as group:
+            group.start_soon(ticking)
+            assert await memory.search("caller", "cello")
+            assert turns > 20
+            turns = 0
+            assert await session.recall("cello", deep=True, timeout=60)
+            assert turns > 20
+            group.cancel_scope.cancel()

@@ -1,13 +1,16 @@
 """Searching the whole history: the nearest replica's, or the origin's."""
 
 import logging
+from collections.abc import Callable, Iterable
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from edgememory.errors import EdgeMemoryError, StoreError
 from edgememory.models import UserKey
 from edgememory.recall.embedder import Embedder
-from edgememory.recall.query import Candidates, Query
+from edgememory.recall.query import Candidates, Item, Match, Query
+from edgememory.recall.rank import Ranking
 from edgememory.tier import store_timeout
 from edgememory.tiered import TieredStore
 
@@ -15,6 +18,8 @@ _log = logging.getLogger("edgememory")
 
 CANDIDATES = 30
 """How many are ranked at least. They travel: with what stands beside them some 30 KB, where turns are short."""
+PORTION = 8192
+"""Characters that are read in one go, a millisecond or two: hundreds of long texts would hold up a call's audio."""
 EMBED_TIMEOUT = 1.0
 """Seconds for a query's vector, after which it is looked for by its words alone."""
 
@@ -35,6 +40,24 @@ async def candidates(tiered: TieredStore, user: UserKey, query: Query, *, limit:
             _log.info("the origin is searched in the replica's place: %s", error)
     with store_timeout(timeout, store=origin.name, operation="search"):
         return await origin.store.search(user, query, limit=wanted)
+
+
+async def reranked(found: Candidates, query: Query, text: str, *, limit: int) -> list[Match]:
+    """Rank what was found for *text*."""
+    ranking = Ranking(found, query, text)
+    await read_in_portions(found.items, ranking.read)
+    return ranking.matches(limit)
+
+
+async def read_in_portions(items: Iterable[Item], read: Callable[[Item], None]) -> None:
+    """Read each, and let others run in between."""
+    characters = 0
+    for item in items:
+        read(item)
+        characters += len(item.text)
+        if characters > PORTION:
+            characters = 0
+            await checkpoint()
 
 
 async def meaning_of(text: str, embedder: Embedder | None) -> tuple[float, ...] | None:

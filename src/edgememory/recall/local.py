@@ -31,12 +31,11 @@ class LocalRecall:
         self._last: dict[str, str] = {}
         self._seen: Snapshot | None = None
 
-    def bring(self, candidates: Candidates) -> None:
-        """Keep what a deep search has found, for this answer and those after it."""
-        for item in candidates.items:
-            plain = replace(item, similarity=None)  # that was to one query
-            self._brought.setdefault(item.id, plain)
-            self._add(plain)
+    def bring(self, item: Item) -> None:
+        """Keep something that a deep search has found, for this answer and those after it."""
+        plain = replace(item, similarity=None)  # that was to one query
+        self._brought.setdefault(item.id, plain)
+        self._add(plain)
 
     def search(
         self,

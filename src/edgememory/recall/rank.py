@@ -155,26 +155,37 @@ def weights_of(candidates: Candidates, wanted: Iterable[str]) -> dict[str, float
     }
 
 
-def reranked(candidates: Candidates, query: Query, text: str, *, limit: int) -> list[Match]:
-    """Rank what an origin has found for *text*."""
-    wanted = asked(text, query.language)
-    weights = weights_of(candidates, wanted)
-    octets = lengths = 0
-    read: dict[str, tuple[int, dict[str, int]]] = {}
-    for item in candidates.items:
-        found = stems(item.text, query.language)
+class Ranking:
+    """Ranks what an origin has found, once each text of it was read."""
+
+    def __init__(self, candidates: Candidates, query: Query, text: str) -> None:
+        self._candidates = candidates
+        self._language: Language = query.language
+        self._wanted = asked(text, query.language)
+        self._octets = self._lengths = 0
+        self._read: dict[str, tuple[int, dict[str, int]]] = {}
+
+    def read(self, item: Item) -> None:
+        """Count the terms of one of the candidates."""
+        found = stems(item.text, self._language)
         length = len(found) - found.count("")
-        octets += len(item.text.encode())
-        lengths += length
-        read[item.id] = (length, {stem: found.count(stem) for stem in wanted.keys() & set(found)})
-    # The origin counts bytes and no terms: of these texts both are known.
-    mean_length = max(1.0, candidates.octets * lengths / octets) if octets else 1.0
-    scores: dict[str, float] = {}
-    for id, (length, held) in read.items():
-        worths = (weights.get(stem, 0.0) * saturated(times, length / mean_length) for stem, times in held.items())
-        if held:
-            scores[id] = sum(worths)
-    previous = {item.id: item.previous for item in candidates.items if item.previous is not None}
-    following = {before: id for id, before in previous.items()}
-    items = {item.id: item for item in candidates.items}
-    return matches(items, lent(scores, previous, following), lambda id, stem: stem in read[id][1], wanted, limit)
+        self._octets += len(item.text.encode())
+        self._lengths += length
+        self._read[item.id] = (length, {stem: found.count(stem) for stem in self._wanted.keys() & set(found)})
+
+    def matches(self, limit: int) -> list[Match]:
+        """Return the best of what was read."""
+        candidates, read = self._candidates, self._read
+        weights = weights_of(candidates, self._wanted)
+        # The origin counts bytes and no terms: of these texts both are known.
+        mean_length = max(1.0, candidates.octets * self._lengths / self._octets) if self._octets else 1.0
+        scores: dict[str, float] = {}
+        for id, (length, held) in read.items():
+            worths = (weights.get(stem, 0.0) * saturated(times, length / mean_length) for stem, times in held.items())
+            if held:
+                scores[id] = sum(worths)
+        previous = {item.id: item.previous for item in candidates.items if item.previous is not None}
+        following = {before: id for id, before in previous.items()}
+        items = {item.id: item for item in candidates.items if item.id in read}
+        total = lent(scores, previous, following)
+        return matches(items, total, lambda id, stem: stem in read[id][1], self._wanted, limit)

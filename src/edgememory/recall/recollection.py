@@ -7,10 +7,10 @@ import anyio
 
 from edgememory.errors import StoreError
 from edgememory.models import UserKey
-from edgememory.recall.deep import candidates, meaning_of
+from edgememory.recall.deep import candidates, meaning_of, read_in_portions
 from edgememory.recall.language import Language
 from edgememory.recall.local import LocalRecall
-from edgememory.recall.query import Candidates, Filters, Match
+from edgememory.recall.query import Candidates, Filters, Item, Match
 from edgememory.recall.rank import query_for
 from edgememory.recall.vectors import similarities
 from edgememory.runtime import Runtime
@@ -72,9 +72,9 @@ class Recollection:
                 query = query_for(text, self._language, filters, vector=vector)
                 if not query.terms and vector is None:
                     return
-                found.append(await candidates(self._runtime.tiered, user, query, limit=limit, timeout=DEEP_TIMEOUT))
-                if not self._view.ended:
-                    self._local.bring(found[0])
+                brought = await candidates(self._runtime.tiered, user, query, limit=limit, timeout=DEEP_TIMEOUT)
+                await read_in_portions(brought.items, self._bring)
+                found.append(brought)
             except StoreError as error:
                 _log.info("recalled without the whole history: %s", error)
             finally:
@@ -85,3 +85,7 @@ class Recollection:
             with anyio.move_on_after(timeout):
                 await arrived.wait()
         return await self.find(text, limit=limit, filters=filters, found=found[0] if found else None)
+
+    def _bring(self, item: Item) -> None:
+        if not self._view.ended:
+            self._local.bring(item)

@@ -6,9 +6,10 @@ import pytest
 
 from edgememory.changes import Change
 from edgememory.models import UserKey
+from edgememory.recall.deep import reranked
 from edgememory.recall.language import Language
 from edgememory.recall.query import ALL, Filters, Match
-from edgememory.recall.rank import query_for, reranked
+from edgememory.recall.rank import query_for
 from edgememory.store import OriginStore
 from edgememory.testing.talk import Talk
 
@@ -17,7 +18,7 @@ AT = datetime(2026, 3, 2, tzinfo=UTC)
 
 async def found(store: OriginStore, user: UserKey, text: str, filters: Filters = ALL) -> list[Match]:
     query = query_for(text, "english", filters)
-    return reranked(await store.search(user, query, limit=20), query, text, limit=20)
+    return await reranked(await store.search(user, query, limit=20), query, text, limit=20)
 
 
 class SearchContract:
@@ -140,7 +141,7 @@ class SearchContract:
     ) -> None:
         await store.commit(user, [Talk().says(said, language=language)])
         query = query_for(asked, language)
-        matches = reranked(await store.search(user, query, limit=5), query, asked, limit=5)
+        matches = await reranked(await store.search(user, query, limit=5), query, asked, limit=5)
         assert [match.text for match in matches] == [said]
 
     async def test_a_deleted_user_has_nothing_to_be_found(self, store: OriginStore, user: UserKey) -> None:
