@@ -4,8 +4,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Self
 
@@ -291,11 +291,8 @@ class EdgeMemory:
 
         Nothing is connected and nothing begins: `open` comes later, and may do so on another event loop.
         """
-        try:
+        async with self._opens():
             open_files(await self._assemble())
-        except BaseException:
-            await self._close()
-            raise
 
     async def open(self, *, deliver: bool = True) -> None:
         """Start the background work, and begin to open the connections.
@@ -305,13 +302,18 @@ class EdgeMemory:
                 another process on the same outbox does. Opening waits for nothing then, and closing until all is
                 durable: never for the origin.
         """
+        deliver = check_bool("deliver", deliver)
+        async with self._opens():
+            parts = await self._assemble()
+            self._running = await opened(parts, self._stack, self._settings, self.counters, deliver=deliver)
+
+    @asynccontextmanager
+    async def _opens(self) -> AsyncGenerator[None]:
         if self._running is not None or self._opening:
             raise EdgeMemoryError("already open")
         self._opening = True
         try:
-            deliver = check_bool("deliver", deliver)
-            parts = await self._assemble()
-            self._running = await opened(parts, self._stack, self._settings, self.counters, deliver=deliver)
+            yield
         except BaseException:
             await self._close()
             raise

@@ -9,7 +9,7 @@ import anyio
 import pytest
 import trio.testing
 
-from edgememory import EdgeMemory
+from edgememory import EdgeMemory, EdgeMemoryError
 from edgememory.opening import HEAD_START
 from edgememory.outbox.file import FileOutbox
 from edgememory.parts import Parts
@@ -106,6 +106,15 @@ async def test_a_job_connects_once_its_session_is_open_and_in_any_case_soon() ->
             await anyio.sleep(1)
         assert origin.connected == [pytest.approx(began + connected_after)]
         await memory.aclose()
+
+
+@pytest.mark.anyio
+async def test_what_is_open_is_prepared_already() -> None:
+    memory = EdgeMemory(parts(FakeOrigin(), FakeOutbox()), now=virtual_now, monotonic=anyio.current_time)
+    async with memory:
+        with pytest.raises(EdgeMemoryError, match="already open"):
+            await memory.prepare()
+        await memory.get_profile("anna")  # and goes on
 
 
 @pytest.mark.anyio
