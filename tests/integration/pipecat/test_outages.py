@@ -14,6 +14,7 @@ from edgememory.integrations.pipecat import EdgeMemoryService, memory_tools
 from edgememory.models import Committed, Entry, Pending, UserKey
 from edgememory.outbox.file import FileOutbox
 from edgememory.outbox.memory import MemoryOutbox
+from edgememory.stores.memory import InMemoryStore
 from edgememory.stores.memory_origin import InMemoryOrigin
 from tests.integration.pipecat.calls import Call, running
 from tests.integration.pipecat.conftest import DOG
@@ -182,3 +183,18 @@ async def test_a_half_reply_outlives_the_process_when_the_origin_is_away(
     await outbox.aclose()
     said = [change for change in pending.changes if isinstance(change, MessageAdded)]
     assert [(it.role, it.text, it.interrupted) for it in said] == [("user", "count", False), ("assistant", "You", True)]
+
+
+async def test_who_calls_back_is_known_in_the_region_while_the_origin_takes_nothing(
+    origin: Origin, model: ScriptedLLM
+) -> None:
+    origin.switch.fail(StoreUnavailableError("away", store="origin", operation="commit"), "commit")
+    edge = InMemoryStore()
+    caches = [Tier(name="edge", store=edge, timeout=1)]
+    parts = Parts(origin=Tier(name="origin", store=origin, timeout=1), outbox=MemoryOutbox(), caches=caches)
+    async with EdgeMemory(parts, close_timeout=0) as memory:
+        async with running(Call(EdgeMemoryService(memory, user_id="ana"), model)) as call:
+            await call.turn("hello")
+        entry = await edge.get(UserKey("default", "ana"))
+    assert entry is not None
+    assert [it.text for it in entry.snapshot.messages] == ["hello", "You said: hello"]

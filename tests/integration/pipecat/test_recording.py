@@ -184,6 +184,19 @@ async def test_what_was_said_and_not_answered_is_kept_in_the_end(
     assert [it.text for it in (await memory.get_profile("ana")).messages][-1] == "never mind"
 
 
+async def test_what_a_bot_writes_into_the_context_after_the_last_frame_is_kept(
+    service: EdgeMemoryService, model: ScriptedLLM
+) -> None:
+    async with running(Call(service, model)) as call:
+        await call.turn("hello")
+        call.worker.add_event_handler(
+            "on_pipeline_finished",
+            lambda *_: call.context.add_message({"role": "assistant", "content": "Good bye."}),
+        )
+        await call.show_out()
+    assert call.recorded[-1] == ("assistant", "Good bye.")
+
+
 async def test_twenty_quick_interruptions_lose_nothing(
     memory: EdgeMemory, service: EdgeMemoryService, model: ScriptedLLM
 ) -> None:
