@@ -186,6 +186,6 @@ class Ranking:
                 scores[id] = sum(worths)
         previous = {item.id: item.previous for item in candidates.items if item.previous is not None}
         following = {before: id for id, before in previous.items()}
-        items = {item.id: item for item in candidates.items if item.id in read}
+        items = {item.id: item for item in candidates.items}
         total = lent(scores, previous, following)
         return matches(items, total, lambda id, stem: stem in read[id][1], self._wanted, limit)
