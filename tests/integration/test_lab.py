@@ -99,7 +99,7 @@ async def test_the_report_has_every_scenario_and_counts_every_word(world_file: P
     assert (report.delivered, report.lost) == (2 * CALLS, 0)
     assert report.single_flight.origin_reads == 1
     assert report.requests["open"]["edge"] == 1
-    assert report.requests["background"]["geneva"] == 2
+    assert 1 <= report.requests["background"]["geneva"] <= 2  # what waits is delivered together
     assert report.timeline is not None
     show(report, console)
     for shown in (screen.getvalue(), render(report)):

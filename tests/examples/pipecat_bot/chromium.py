@@ -21,6 +21,7 @@ _FLAGS = (
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
+    "--force-prefers-reduced-motion",  # every frame is painted without a graphics card, beside the call
     "--remote-debugging-port=0",
 )
 # Resolves when the page has changed so that the expression is true: no polling.
@@ -51,7 +52,7 @@ class Page:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         await _send(self._socket, number, method, parameters, session=self._session)
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(90):
             return await answer
 
     async def evaluate(self, expression: str) -> object:
@@ -115,8 +116,8 @@ class Page:
 
 @asynccontextmanager
 async def opened(url: str, *, microphone: Path) -> AsyncIterator[Page]:
-    """Yield *url* in a Chromium whose microphone plays a file, from its beginning in each call."""
-    playing = f"--use-file-for-fake-audio-capture={microphone}%noloop"
+    """Yield *url* in a Chromium whose microphone plays a file, from its beginning in each call, and again."""
+    playing = f"--use-file-for-fake-audio-capture={microphone}"
     async with _running(playing) as browser_url, connect(browser_url, max_size=None) as socket:
         target = (await _ask(socket, 1, "Target.createTarget", url="about:blank"))["targetId"]
         attached = await _ask(socket, 2, "Target.attachToTarget", targetId=target, flatten=True)

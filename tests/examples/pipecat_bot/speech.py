@@ -20,11 +20,10 @@ def spoken(text: str) -> bytes:
             return bytes(recording.readframes(recording.getnframes()))
 
 
-def microphone_file(path: Path, *, silence: float, text: str) -> None:
-    """Write what Chromium's false microphone plays: *silence* seconds, then *text*, then silence; at 48 kHz."""
-    speech = np.frombuffer(spoken(text), np.int16)
-    finer = np.interp(np.arange(len(speech) * 3) / 3, np.arange(len(speech)), speech).astype(np.int16)
+def microphone_file(path: Path, *, silence: float, text: str = "") -> None:
+    """Write what Chromium's false microphone plays at 48 kHz, again and again: *silence* seconds, then *text*."""
+    speech = np.frombuffer(spoken(text) if text else b"", np.int16)
+    finer = np.interp(np.arange(len(speech) * 3) / 3, np.arange(len(speech)), speech) if text else speech
     with wave.open(str(path), "wb") as recording:
         recording.setparams((1, 2, RATE * 3, 0, "NONE", "not compressed"))
-        quiet = bytes(int(silence * RATE) * 6)
-        recording.writeframes(quiet + finer.tobytes() + bytes(30 * RATE * 6))
+        recording.writeframes(bytes(int(silence * RATE) * 6) + finer.astype(np.int16).tobytes())
