@@ -59,8 +59,9 @@ debian: # never fails: what is missing is named again by the tests that are skip
 	  else echo "not installed:$$missing. Some tests of the examples are skipped (Debian: apt install$$missing)"; fi
 
 test: setup $(UPSTASH_STAMP) workerd debian ## the whole suite, against real servers that it starts and stops itself
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --ignore=tests/simulation
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --ignore=tests/simulation -m "not spoken"
 	$(BIN)/python -m pytest tests/simulation
+	$(BIN)/python -m pytest tests/examples -m spoken
 
 check: setup ## lint, format, types, documentation
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target pyright mypy lint docs

@@ -112,7 +112,7 @@ async def test_a_read_only_server_reads_and_says_what_it_is(raw: asyncpg.Connect
 async def test_a_timeout_of_the_servers_is_unavailable(
     raw: asyncpg.Connection, migrated_database: str, setting: str
 ) -> None:
-    async with primary_on(f"{migrated_database}?{setting}=20ms") as primary:
+    async with primary_on(f"{migrated_database}?{setting}=1s") as primary:
         async with raw.transaction():
             await raw.execute("SELECT edgememory.lock_user($1, $2)", ANN.namespace, ANN.user_id)
             with pytest.raises(StoreUnavailableError, match="timeout"):

@@ -278,6 +278,7 @@ def _servers(shared_worker: WorkerServer) -> Iterator[None]:
 TestFileOutbox = FileOutboxMachine.TestCase
 TestMemoryOutbox = MemoryOutboxMachine.TestCase
 TestRedisOutbox = RedisOutboxMachine.TestCase
+TestFileOutbox.settings = TestRedisOutbox.settings = settings(max_examples=settings().max_examples // 3)
 TestWorkersOutbox = WorkersOutboxMachine.TestCase
 TestWorkersOutbox.settings = settings(
     max_examples=settings().max_examples // 10,

@@ -47,6 +47,7 @@ def test_the_second_call_knows_what_was_said_in_the_first(tmp_path: Path) -> Non
     assert _without_times(done.stdout.strip()) == _without_times(shown.strip())
 
 
+@pytest.mark.spoken
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(
     not rehearsal.flite_is_installed(), reason="flite is not installed, which speaks (apt install flite)"

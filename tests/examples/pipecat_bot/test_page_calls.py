@@ -44,6 +44,7 @@ async def hang_up(page: Page) -> None:
     await page.until(shows("#state", "The call is over"))
 
 
+@pytest.mark.spoken
 @pytest.mark.timeout(400)  # three calls, and each takes as long as what is said in it
 async def test_the_page_shows_what_is_remembered_and_forgets_it_when_asked(
     page: Page, bot_url: str, microphone: Path

@@ -1,5 +1,7 @@
 """Two calls over real WebRTC, spoken and heard: the second is greeted with what the first said."""
 
+import pytest
+
 from tests.examples.pipecat_bot.caller import Caller, calling
 from tests.examples.pipecat_bot.speech import spoken
 
@@ -11,6 +13,7 @@ async def greeting(call: Caller) -> str:
     return call.said("bot-output")
 
 
+@pytest.mark.spoken
 async def test_the_second_call_is_greeted_with_what_the_first_said(bot_url: str) -> None:
     async with calling(bot_url, SUSAN) as call:
         assert "We have not met." in await greeting(call)

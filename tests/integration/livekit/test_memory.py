@@ -16,6 +16,7 @@ from edgememory.integrations.livekit import LiveKitMemory
 from edgememory.models import UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.parts import Parts
+from edgememory.session import Session
 from edgememory.stores.host import HostStore
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.tier import NearTier, Tier
@@ -76,6 +77,26 @@ async def test_a_job_whose_process_was_not_made_ready_opens_its_memory_all_the_s
         await hooks.open_session(ctx, "ana")
         await hooks.on_session_end(ctx)
         assert len(host.made) == 1
+        ctx._tempdir.cleanup()
+
+
+async def test_the_first_recall_is_had_beside_the_beginning_of_a_call(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recalled, read = asyncio.Event(), Session.recall
+
+    async def recall(session: Session, query: str) -> object:
+        found = await read(session, query)
+        recalled.set()
+        return found
+
+    monkeypatch.setattr(Session, "recall", recall)
+    hooks = LiveKitMemory(host.memory)
+    with fake_job_context() as ctx:
+        await hooks.open_session(ctx, "ana")
+        async with asyncio.timeout(60):
+            await recalled.wait()
+        await hooks.on_session_end(ctx)
         ctx._tempdir.cleanup()
 
 
