@@ -27,6 +27,8 @@ SUITE = (
     "tests/unit/test_delivery.py",
     "tests/unit/test_outbox_requests.py",
     "tests/unit/test_session.py",
+    "tests/unit/test_input.py",
+    "tests/unit/test_opening.py",
     "tests/unit/test_session_outages.py",
     "tests/contract/test_memory_outbox.py",
     "tests/stateful/test_apply_model.py",
