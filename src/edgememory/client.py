@@ -94,7 +94,7 @@ class EdgeMemory:
         self._close_timeout = close_timeout
         self._stack = AsyncExitStack()
         self._assembled: Parts | None = None
-        self._opening = False
+        self._opening = self._closing = False
         self._running: Runtime | None = None
 
     @classmethod
@@ -289,7 +289,8 @@ class EdgeMemory:
     async def prepare(self) -> None:
         """Load the drivers, and open what is a file of this host: for a process that stands ready before it has a call.
 
-        Nothing is connected and nothing begins: `open` comes later, and may do so on another event loop.
+        Nothing is connected and nothing begins: `open` comes later, and may do so on another event loop of the same
+        kind. An embedded memory is opened on the one that prepared it: its Postgres runs from here on.
         """
         async with self._opens():
             open_files(await self._assemble())
@@ -311,6 +312,8 @@ class EdgeMemory:
     async def _opens(self) -> AsyncGenerator[None]:
         if self._running is not None or self._opening:
             raise EdgeMemoryError("already open")
+        if self._closing:
+            raise EdgeMemoryError("still closing: wait for aclose() before it is opened again")
         self._opening = True
         try:
             yield
@@ -337,9 +340,13 @@ class EdgeMemory:
         What the origin has not taken by then waits in the outbox for the next process.
         """
         runtime, self._running = self._running, None
-        if runtime is not None:
-            await self._settle(runtime)
-        await self._close()
+        self._closing = True
+        try:
+            if runtime is not None:
+                await self._settle(runtime)
+            await self._close()
+        finally:
+            self._closing = False
 
     async def _settle(self, runtime: Runtime) -> None:
         with anyio.move_on_after(self._close_timeout, shield=True):

@@ -313,6 +313,9 @@ def _checked(raw: object, region: str | None, environment: Mapping[str, str], *,
     _check_names("[[caches]]", [cache.name for cache in config.caches], where=where)
     if any(isinstance(cache, HostCacheConfig) for cache in config.caches[1:]):
         raise ConfigError(f"{where}: the host's cache is the nearest, and there is one: put it first of [[caches]]")
+    files = [it.path for it in (*config.caches, config.outbox) if isinstance(it, HostCacheConfig | FileOutboxConfig)]
+    if len({Path(file).absolute() for file in files}) < len(files):
+        raise ConfigError(f"{where}: the host's cache and the outbox need a file each: set another path for one")
     if config.replica is not None:
         _check_names("[[replica.servers]]", [server.name for server in config.replica.servers], where=where)
     return replace(config, caches=_of_region(config.caches, region, environment))

@@ -15,6 +15,7 @@ BUSY_SECONDS = 5.0
 """How long a write waits for another process's."""
 
 _DAMAGED = "the file is damaged: move it away with its -wal and -shm; `sqlite3 FILE .recover` may save its changes"
+_ANOTHER = "the file holds something else: give it a path of its own"
 _ERRORS: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_BUSY: (StoreUnavailableError, "another process is writing"),
     sqlite3.SQLITE_LOCKED: (StoreUnavailableError, "another process is writing"),
@@ -25,10 +26,8 @@ _ERRORS: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_CANTOPEN: (StoreBlockedError, "the folder must be writable, and the path not a folder"),
     sqlite3.SQLITE_PERM: (StoreBlockedError, "the file must be readable and writable"),
     sqlite3.SQLITE_CORRUPT: (StoreBlockedError, _DAMAGED),
-    sqlite3.SQLITE_NOTADB: (
-        StoreBlockedError,
-        "the file holds something else: give it a path of its own",
-    ),
+    sqlite3.SQLITE_NOTADB: (StoreBlockedError, _ANOTHER),
+    sqlite3.SQLITE_ERROR: (StoreBlockedError, _ANOTHER),  # its tables are none of ours
 }
 
 T = TypeVar("T")
@@ -49,6 +48,8 @@ def sqlite_translated(operation: str, *, store: str) -> Generator[None]:
             raise
         ours, advice = _ERRORS[code_of(error)]
         raise ours(f"{error}: {advice}", store=store, operation=operation) from error
+    except BlockingIOError as error:
+        raise StoreUnavailableError("another process is opening the file", store=store, operation=operation) from error
     except OSError as error:
         raise StoreBlockedError(str(error), store=store, operation=operation) from error
 
@@ -108,6 +109,14 @@ def make(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         for each in (folder, *(made.parent for made in missing)):
             _sync_folder(each)
+
+
+def number_of(path: Path) -> int | None:
+    """Return which file the path leads to; `None` if to none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The host's cache, on real files, through a second connection."""
 
 import base64
+import fcntl
 import logging
 import os
 import sqlite3
@@ -11,17 +12,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import Connection
+from types import SimpleNamespace
 from uuid import uuid4
 
 import anyio
 import pytest
 
 from edgememory import codec
-from edgememory.errors import ConfigError, CorruptEntryError, StoreBlockedError
+from edgememory.errors import ConfigError, CorruptEntryError, StoreBlockedError, StoreUnavailableError
 from edgememory.keys import entry_key
 from edgememory.models import UserKey
 from edgememory.sealing import Sealing
 from edgememory.store import CacheStore
+from edgememory.stores import host_file
 from edgememory.stores.host import HostStore
 from edgememory.testing.cache_contract import KEEP, CacheContract, StoredCacheContract
 from edgememory.testing.examples import entry_at, full_entry, tombstone_at
@@ -291,6 +294,61 @@ async def test_what_was_deleted_is_gone_from_the_disk(path: Path) -> None:
     await store.put(USER, tombstone_at(6), keep=KEEP)
     await store.aclose()
     assert not any(b"secret of Anna" in file.read_bytes() for file in path.parent.iterdir())
+
+
+async def test_it_is_opened_while_another_process_writes(path: Path) -> None:
+    first, second = HostStore(path), HostStore(path)
+    await first.put(USER, entry_at(5), keep=KEEP)
+    with closing(connected(path)) as raw:
+        raw.execute("BEGIN IMMEDIATE")
+        await second.warm()
+        assert await second.get(USER) == entry_at(5)
+    await first.aclose()
+    await second.aclose()
+
+
+async def test_a_process_that_stopped_while_it_opened_the_file_is_not_waited_for_for_ever(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_file, "BUSY_SECONDS", 0.01)
+    store = HostStore(path)
+    path.parent.mkdir()
+    with Path(f"{path}.lock").open("w") as lock:  # noqa: ASYNC230  (an empty file)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StoreUnavailableError, match="another process is opening the file"):
+            await store.warm()
+    await store.warm()
+    await store.aclose()
+
+
+async def test_closing_waits_for_no_thread_and_the_thread_closes_the_file(path: Path) -> None:
+    store = HostStore(path)
+    await store.put(USER, entry_at(5), keep=KEEP)
+    with closing(connected(path)) as raw:
+        raw.execute("BEGIN IMMEDIATE")
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: store.put(USER, entry_at(6), keep=KEEP))
+            while not store._lock.locked():  # noqa: ASYNC110  (a thread takes it)
+                await anyio.sleep(0.001)
+            await store.aclose()
+            assert store._lock.locked()
+            raw.execute("ROLLBACK")
+        assert store._file is None
+        assert await store.get(USER) == entry_at(6), "and it opens again"
+    await store.aclose()
+
+
+async def test_of_a_small_file_system_it_takes_a_third(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.parent.mkdir()
+    small = SimpleNamespace(f_frsize=4096, f_blocks=120)
+    monkeypatch.setattr(os, "statvfs", lambda _: small)
+    store = HostStore(path)
+    for number in range(60):
+        await store.put(UserKey("contract", str(number)), entry_at(1, text="x" * 4096), keep=KEEP)
+    with closing(connected(path)) as raw:
+        (used,) = raw.execute("SELECT bytes FROM size").fetchone()
+    assert 0 < used <= 4096 * 120 // 3
+    await store.aclose()
 
 
 async def test_a_writer_that_holds_the_file_holds_no_reader_up(path: Path) -> None:

@@ -233,6 +233,38 @@ async def test_a_full_outbox_takes_nothing_and_still_delivers(path: Path) -> Non
     await outbox.aclose()
 
 
+async def test_it_is_opened_while_another_process_writes(path: Path, outbox: FileOutbox) -> None:
+    change = said()
+    await outbox.append(ANNA, [change])
+    late = FileOutbox(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert (await late.pending(ANNA)).changes == (change,)
+    await late.aclose()
+
+
+async def test_a_file_that_was_removed_is_not_written_to(path: Path, outbox: FileOutbox) -> None:
+    await outbox.append(ANNA, [said()])
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    change = said()
+    assert (await outbox.pending(ANNA)).changes == ()
+    await outbox.append(ANNA, [change])
+    another = FileOutbox(path)
+    assert (await another.pending(ANNA)).changes == (change,)
+    await another.aclose()
+
+
+async def test_another_library_s_tables_are_blocked(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA user_version = 1")
+        other.execute("CREATE TABLE theirs (x)")
+    outbox = FileOutbox(path)
+    with pytest.raises(StoreBlockedError, match="give it a path of its own"):
+        await outbox.append(ANNA, [said()])
+    await outbox.aclose()
+
+
 async def test_readers_do_not_wait_for_a_writer(path: Path, outbox: FileOutbox) -> None:
     change = said()
     await outbox.append(ANNA, [change])

@@ -387,6 +387,15 @@ def test_making_an_edge_memory_reads_the_configuration_and_opens_nothing(
         EdgeMemory.from_config(write('[origin]\ndsn = "postgres://geneva"'))
 
 
+def test_the_host_s_cache_and_the_outbox_are_not_one_file(tmp_path: Path) -> None:
+    outbox = '[outbox]\ntype = "file"\npath = "/x/memory.sqlite"\ndurable_disk = true\n'
+    origin = '[origin]\ndsn = "postgresql://localhost/memory"\n'
+    file = tmp_path / "edgememory.toml"
+    file.write_text(f'{origin}{outbox}[[caches]]\ntype = "host"\npath = "/x/./memory.sqlite"\n')
+    with pytest.raises(ConfigError, match="need a file each"):
+        read_config(file)
+
+
 def test_the_host_s_cache_comes_first_and_is_one(tmp_path: Path) -> None:
     host = '[[caches]]\ntype = "host"\npath = "/x"\n'
     redis = '[[caches]]\ntype = "redis"\nurl = "redis://x"\n'

@@ -72,6 +72,24 @@ async def test_opening_in_two_tasks_at_once_opens_it_once(anyio_backend: str) ->
         assert assembled == 1
 
 
+async def test_what_is_still_closing_is_not_opened(anyio_backend: str) -> None:
+    world = World()
+    memory, refused = world.host(), anyio.Event()
+
+    async def close() -> None:
+        with pytest.raises(EdgeMemoryError, match="still closing"):
+            await memory.open()
+        refused.set()
+
+    world.outbox.aclose = close  # type: ignore[method-assign]
+    async with memory:
+        pass
+    assert refused.is_set()
+    del world.outbox.aclose
+    async with memory:
+        pass
+
+
 async def test_closing_closes_every_store(anyio_backend: str) -> None:
     closed: list[str] = []
     world = World()

@@ -97,6 +97,42 @@ async def test_what_was_prefetched_is_not_recalled_again_if_it_was_what_was_said
     assert counted.queries == ["how is my dog", "How is my cat?"]
 
 
+async def test_what_was_forgotten_since_it_was_prefetched_is_not_told(session: Session) -> None:
+    turns = TurnMemory(session, max_tokens=300)
+    await turns.prefetch("how is my dog")
+    session.forget("Her dog is called Rex")
+    assert "Rex" not in await turns.block("1", "how is my dog")
+
+
+async def test_what_the_whole_history_says_to_prefetched_words_is_there_for_the_turn(
+    session: Session, origin: FakeOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = origin.search
+
+    async def late(*args: Any, **options: Any) -> Any:
+        await anyio.sleep(0.3)
+        return await search(*args, **options)
+
+    monkeypatch.setattr(origin, "search", late)
+    old = Talk("long ago", base=5_000, started=NOW - 9_000)
+    await origin.commit(ANNA, [old.says("My parrot is called Coco")])
+    turns = TurnMemory(session, max_tokens=300, deep=True)
+    await turns.prefetch("what is my parrot called")
+    await anyio.sleep(1)
+    assert "Coco" in await turns.block("1", "What is my parrot called?")
+
+
+async def test_what_cannot_be_prefetched_ends_no_call(
+    session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*args: object, **options: object) -> None:
+        raise RuntimeError("no longer open")
+
+    monkeypatch.setattr(session, "recall", broken)
+    await TurnMemory(session).prefetch("my dog")
+    assert "no longer open" in caplog.text
+
+
 async def test_the_beginning_is_alike_from_turn_to_turn(session: Session) -> None:
     turns = TurnMemory(session, max_tokens=300)
     blocks = [await turns.block(said, said) for said in ("my dog", "hm", "house", "")]

@@ -9,6 +9,7 @@ import anyio
 from edgememory.context import CountTokens, estimate_tokens
 from edgememory.errors import InvalidInputError
 from edgememory.limits import LIMITS, check_bool, check_limit, check_seconds, check_tokens
+from edgememory.models import Fact
 from edgememory.recall.query import Filters, Match
 from edgememory.recall.words import words
 from edgememory.session import Session
@@ -20,6 +21,8 @@ RANKING = 0.03
 """Of a turn's timeout, the seconds that are left for the snapshot's own answer when the whole history gives none."""
 TURNS_KEPT = 8
 """Frameworks ask again for a turn: for each tool step, and for a reply that was begun early and thrown away."""
+_Asked = tuple[str | None, Sequence[Fact], Sequence[str]]
+"""Of whom, what was known of them, and by which words: what was recalled for it holds as long as they are the same."""
 
 
 class TurnMemory:
@@ -53,7 +56,7 @@ class TurnMemory:
         self._limit = check_limit(recall_limit)
         self._timeout = check_seconds("recall_timeout", recall_timeout)
         self._deep = check_bool("deep", deep)
-        self._ahead: tuple[list[str], Sequence[Match]] = ([], ())
+        self._ahead: tuple[_Asked | None, Sequence[Match]] = (None, ())
         self._by_turn: dict[str, Sequence[Match]] = {}
         self._telemetry = Turns()
 
@@ -79,22 +82,29 @@ class TurnMemory:
 
     async def prefetch(self, said: str) -> None:
         """Recall for what the caller seems to say, before it is certain: an interim transcript."""
-        if (heard := words(said)) != self._ahead[0]:
-            self._ahead = (heard, await self._recalled(said))
+        try:
+            if (asked := self._asked(said)) != self._ahead[0]:
+                self._ahead = (asked, await self._recalled(said))
+        except Exception:  # The turn itself will recall.
+            _log.exception("nothing is recalled ahead of a turn")
+
+    def _asked(self, said: str) -> "_Asked":
+        return self.session.user_id, self.session.snapshot.facts, words(said)
 
     async def _recalled(self, said: str) -> Sequence[Match]:
-        heard, matches = self._ahead
-        if heard and heard == words(said):
+        asked, matches = self._ahead
+        is_known = asked == self._asked(said)
+        if is_known and not self._deep:
             return matches
+        # What the whole history has said to the same words since then is found where all else is.
+        deep = self._deep and not is_known
         # Longer than any message, it is no transcript; its end is what the caller said last.
         said = said[-LIMITS.message // 4 :]
         earlier = Filters(except_session_id=self.session.session_id)
         with anyio.move_on_after(self._timeout):
             try:
                 patience = max(0.0, self._timeout - RANKING)
-                return await self.session.recall(
-                    said, limit=self._limit, filters=earlier, deep=self._deep, timeout=patience
-                )
+                return await self.session.recall(said, limit=self._limit, filters=earlier, deep=deep, timeout=patience)
             except InvalidInputError as error:
                 _log.info("nothing is recalled for what no text can be: %s", error)
         return ()

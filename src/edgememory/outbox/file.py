@@ -17,7 +17,7 @@ from edgememory.errors import OutboxFullError
 from edgememory.models import Claim, DeadLetter, Depth, Pending, UserKey
 from edgememory.outbox import file_sql
 from edgememory.outbox.file_database import open_reader, open_writer
-from edgememory.sqlite_file import sqlite_translated, transaction, would_wait
+from edgememory.sqlite_file import number_of, sqlite_translated, transaction, would_wait
 from edgememory.store import Outbox
 
 T = TypeVar("T")
@@ -41,6 +41,7 @@ class FileOutbox:
         # task that asyncio itself cancels gives its place up while its thread still works.
         self._limiter = CapacityLimiter(1)
         self._lock = Lock()
+        self._number: int | None = None
         self._writer: Connection | None = None
         self._reader: Connection | None = None
 
@@ -69,14 +70,14 @@ class FileOutbox:
         # Opening a session waits for this, and a thread would cost more than the read: one indexed statement,
         # on a connection of its own, on the loop's thread. In WAL mode readers do not wait for writers. Where
         # one would have to after all (another process recovers the file), the thread does it.
-        if self._reader is not None:
+        if self._reader is not None and number_of(self._path) == self._number:
             with sqlite_translated("pending", store="file_outbox"):
                 try:
                     return file_sql.pending(self._reader, user)
                 except sqlite3.OperationalError as error:
                     if not would_wait(error):
                         raise
-        return await self._run("pending", lambda connection: file_sql.pending(connection, user))
+        return await self._run("pending", lambda connection: file_sql.pending(connection, user), abandon=True)
 
     async def claim(self, *, lease: float, limit: int) -> Sequence[Claim]:
         """Lease users: those first who wait longest, counted from when they were last handed out."""
@@ -111,16 +112,21 @@ class FileOutbox:
         # the disk here spares those who do: there is one writer at a time.
         return await self._run(operation, lambda connection: transaction(connection, work, sync="NORMAL"))
 
-    async def _run(self, operation: str, work: Callable[[Connection], T]) -> T:
-        return await to_thread.run_sync(self._locked, operation, work, limiter=self._limiter)
+    async def _run(self, operation: str, work: Callable[[Connection], T], *, abandon: bool = False) -> T:
+        return await to_thread.run_sync(self._locked, operation, work, abandon_on_cancel=abandon, limiter=self._limiter)
 
     def _locked(self, operation: str, work: Callable[[Connection], T]) -> T:
         with self._lock, sqlite_translated(operation, store="file_outbox"):
             return work(self._opened())
 
     def _opened(self) -> Connection:
+        if self._writer is not None and number_of(self._path) != self._number:
+            # Removed or replaced: what is written to the old one is in no outbox. The reader is the loop's to close.
+            self._writer.close()
+            self._writer = self._reader = None
         if self._writer is None:
             self._writer = open_writer(self._path)
+            self._number = number_of(self._path)
             reader = open_reader(self._path)
             with suppress(sqlite3.OperationalError):
                 # The first read parses the schema: better here than while a caller waits.

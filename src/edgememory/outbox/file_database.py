@@ -19,7 +19,8 @@ def open_writer(path: Path) -> Connection:
         _check_format(connection, path)
         use_wal(connection)
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-        transaction(connection, _make_schema)
+        if not _format(connection):  # to look needs no lock, which another process may hold for long
+            transaction(connection, _make_schema)
         connection.execute("PRAGMA busy_timeout = 0")  # from here on `transaction` waits
     except BaseException:
         connection.close()
@@ -35,7 +36,7 @@ def open_reader(path: Path) -> Connection:
 
 
 def _check_format(connection: Connection, path: Path) -> None:
-    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    found = _format(connection)
     if found > FORMAT:
         # Not a ConfigError: the file is opened when it is first used, and a session must open in any case.
         raise StoreBlockedError(
@@ -46,8 +47,12 @@ def _check_format(connection: Connection, path: Path) -> None:
         )
 
 
+def _format(connection: Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
 def _make_schema(connection: Connection) -> None:
-    if not connection.execute("PRAGMA user_version").fetchone()[0]:
+    if not _format(connection):
         for statement in SCHEMA.split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {FORMAT}")

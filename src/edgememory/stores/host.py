@@ -34,10 +34,11 @@ _LONGEST_KEEP = 100 * 365 * 86_400.0
 class HostStore:
     """Entries in one SQLite file, at most *max_bytes* of them: what was not confirmed for longest goes first.
 
-    What is left of a deleted user is never dropped before its time, however full it is. A file that is damaged is
-    replaced: it is a cache. It must be on a local disk, or in memory (`/dev/shm`), and is readable by its owner only;
-    with *sealing*, by who has the key. Nothing is opened before the first use. A read takes tens of microseconds, on
-    the loop's thread; a write has a thread of its own. `now` is the wall clock.
+    Of a small file system, as a container's `/dev/shm` is, it takes a third. What is left of a deleted user is never
+    dropped before its time, however full it is. A file that is damaged is replaced: it is a cache. It must be on a
+    local disk, or in memory (`/dev/shm`), and is readable by its owner only; with *sealing*, by who has the key.
+    Nothing is opened before the first use. A read takes tens of microseconds, on the loop's thread; a write has a
+    thread of its own. `now` is the wall clock.
     """
 
     cleared_after = 0.0
@@ -57,6 +58,7 @@ class HostStore:
         # Both, as in the file outbox: who is cancelled gives up the place in the limiter while the thread still works.
         self._limiter = CapacityLimiter(1)
         self._lock = Lock()
+        self._closing = False
         self._file: HostFile | None = None
 
     def open(self) -> None:
@@ -108,7 +110,7 @@ class HostStore:
                 now=now,
                 keep=min(keep, _LONGEST_KEEP),
             )
-            host_sql.make_room(connection, self._max_bytes, now)
+            host_sql.make_room(connection, self._room, now)
             return stands
 
         return await self._in_thread("put", lambda connection: transaction(connection, work, sync="OFF"))
@@ -118,8 +120,17 @@ class HostStore:
         await self._in_thread("warm", lambda connection: None)
 
     async def aclose(self) -> None:
-        with self._lock:
-            self._close()
+        """Close the file: now, or where a thread has it, as soon as that lets go. The loop does not wait."""
+        self._closing = True
+        self._close_if_free()
+
+    def _close_if_free(self) -> None:
+        if self._lock.acquire(blocking=False):
+            try:
+                self._closing = False
+                self._close()
+            finally:
+                self._lock.release()
 
     def _close(self) -> None:
         if self._file is not None:
@@ -145,14 +156,22 @@ class HostStore:
         return await to_thread.run_sync(self._locked, operation, work, abandon_on_cancel=True, limiter=self._limiter)
 
     def _locked(self, operation: str, work: Callable[[Connection], T]) -> T:
-        with self._lock, sqlite_translated(operation, store="host"):
-            try:
-                return work(self._connection())
-            except sqlite3.DatabaseError as error:
-                if not is_damage(error):
-                    raise
-                self._replace(error)
-                return work(self._connection())
+        try:
+            with self._lock, sqlite_translated(operation, store="host"):
+                try:
+                    return work(self._connection())
+                except sqlite3.DatabaseError as error:
+                    if not is_damage(error):
+                        raise
+                    self._replace(error)
+                    return work(self._connection())
+        finally:
+            if self._closing:
+                self._close_if_free()
+
+    @property
+    def _room(self) -> int:
+        return self._max_bytes if self._file is None else min(self._max_bytes, self._file.room)
 
     def _connection(self) -> Connection:
         if self._file is not None and not self._file.stands():

@@ -7,9 +7,10 @@ import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 
 from edgememory.errors import StoreBlockedError
-from edgememory.sqlite_file import code_of, connect, make, transaction, use_wal
+from edgememory.sqlite_file import BUSY_SECONDS, code_of, connect, make, number_of, transaction, use_wal
 from edgememory.stores.host_sql import FORMAT, SCHEMA
 
 
@@ -22,19 +23,21 @@ class HostFile:
             make(path)
             _check_owner(path)
             self.number = path.stat().st_ino
+            self.room = _share_of_disk(path)
             self.connection = connect(path, 0.0)
             try:
                 use_wal(self.connection)
                 # What was deleted is to be gone from the disk too.
                 self.connection.execute("PRAGMA secure_delete = ON")
-                transaction(self.connection, _make_schema, sync="OFF")
+                if not _has_schema(self.connection):  # to look needs no lock, which another process may hold for long
+                    transaction(self.connection, _make_schema, sync="OFF")
             except BaseException:
                 self.connection.close()
                 raise
 
     def stands(self) -> bool:
         """Say whether the path still leads to it: others replace it, and what cleans up folders removes it."""
-        return _number(self._path) == self.number
+        return number_of(self._path) == self.number
 
     def close(self) -> None:
         self.connection.close()
@@ -51,7 +54,7 @@ def set_aside(path: Path, number: int | None) -> bool:
     Renamed and not removed: a path that was set wrongly may lead to something else.
     """
     with _alone(path):
-        if number is not None and _number(path) != number:
+        if number is not None and number_of(path) != number:
             return False
         for suffix in ("-wal", "-shm"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -72,10 +75,24 @@ def _alone(path: Path) -> Generator[None]:
     _check_folder(folder)
     lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock(lock)
         yield
     finally:
         os.close(lock)
+
+
+def _lock(descriptor: int) -> None:
+    # A process that was stopped keeps it: who waits for that one would never take a call.
+    deadline = monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if monotonic() > deadline:
+                raise
+            sleep(0.001)
+        else:
+            return
 
 
 def _check_folder(folder: Path) -> None:
@@ -100,18 +117,23 @@ def _not_ours(problem: str) -> StoreBlockedError:
     return StoreBlockedError(f"{problem}: set a path in a folder of its own", store="host", operation="open")
 
 
-def _number(path: Path) -> int | None:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return None
+def _share_of_disk(path: Path) -> int:
+    """Return the bytes that entries may take where the file system is small, as a container's `/dev/shm` is.
+
+    A third: the journal may grow as large as the file, and a full disk takes not even a deletion.
+    """
+    system = os.statvfs(path)
+    return system.f_frsize * system.f_blocks // 3
+
+
+def _has_schema(connection: sqlite3.Connection) -> bool:
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found not in (0, FORMAT):
+        raise _OtherFormatError(f"its format is {found}, and this version writes {FORMAT}")
+    return found == FORMAT
 
 
 def _make_schema(connection: sqlite3.Connection) -> None:
-    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if found == 0:
-        for statement in SCHEMA.split(";\n\n"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
-    elif found != FORMAT:
-        raise _OtherFormatError(f"its format is {found}, and this version writes {FORMAT}")
+    for statement in SCHEMA.split(";\n\n"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {FORMAT}")

@@ -19,7 +19,17 @@ def test_whom_a_dispatch_names_your_backend_vouches_for(metadata: str, user_id: 
 
 @pytest.mark.parametrize(
     "metadata",
-    ["", "ana", "[]", "null", '{"user_id": ""}', '{"user_id": null}', '{"user_id": true}', '{"user": "ana"}'],
+    [
+        "",
+        "ana",
+        "[]",
+        "null",
+        '{"user_id": ""}',
+        '{"user_id": null}',
+        '{"user_id": true}',
+        '{"user": "ana"}',
+        "[" * 100_000,
+    ],
 )
 def test_other_metadata_names_nobody(metadata: str) -> None:
     assert of_metadata(metadata) is None

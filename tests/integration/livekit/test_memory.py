@@ -11,7 +11,7 @@ from livekit.agents.job import JobAcceptArguments
 from livekit.agents.testing import fake_job_context
 from livekit.protocol import agent
 
-from edgememory import EdgeMemory
+from edgememory import EdgeMemory, EdgeMemoryError
 from edgememory.integrations.livekit import LiveKitMemory
 from edgememory.models import UserKey
 from edgememory.outbox.memory import MemoryOutbox
@@ -66,7 +66,7 @@ async def test_a_job_opens_the_memory_that_its_process_stood_ready_with(host: Ho
         call = await hooks.open_session(ctx, "ana")
         call.session.add_message("user", "hello")
         await hooks.on_session_end(ctx)
-        assert len(host.made) == 1
+        assert len(host.made) == 2, "the one that it practised with was closed, and stores may be closed for good"
         assert not ctx.proc.userdata
         ctx._tempdir.cleanup()  # nobody else does, and Python says so
 
@@ -77,6 +77,27 @@ async def test_a_job_whose_process_was_not_made_ready_opens_its_memory_all_the_s
         await hooks.open_session(ctx, "ana")
         await hooks.on_session_end(ctx)
         assert len(host.made) == 1
+        ctx._tempdir.cleanup()
+
+
+async def test_a_process_that_cannot_be_made_ready_takes_its_call_all_the_same(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = iter((OSError("no such disk"), host.memory()))
+
+    def memory() -> EdgeMemory:
+        if isinstance(it := next(made), OSError):
+            raise it
+        return it
+
+    hooks = LiveKitMemory(memory)
+    with fake_job_context() as ctx:
+        await to_thread.run_sync(hooks.prewarm, ctx.proc)
+        assert "no such disk" in caplog.text
+        await hooks.open_session(ctx, "ana")
+        with pytest.raises(EdgeMemoryError, match="its memory open"):
+            await hooks.open_session(ctx, "bert")
+        await hooks.on_session_end(ctx)
         ctx._tempdir.cleanup()
 
 

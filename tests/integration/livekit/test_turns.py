@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable
 
 import pytest
 from livekit.agents import Agent, AgentSession, ModelSettings, RunContext, function_tool
-from livekit.agents.llm import ChatChunk, ChatContext, Tool
+from livekit.agents.llm import ChatChunk, ChatContext, ChoiceDelta, Tool
 
 from edgememory import EdgeMemory, EdgeMemoryError, Session
 from edgememory.integrations.livekit import Call, Caller, MemoryAgent, MemoryAgentMixin, MemoryToolset, Verified, attach
@@ -164,6 +164,51 @@ class OwnAgent(Agent):
 
 class Workshop(MemoryAgentMixin, OwnAgent):
     """An agent with a model node of its own, of the other kind that LiveKit takes."""
+
+
+class Endless:
+    """A model's stream, as LiveKit's own are: closed, and no generator."""
+
+    def __init__(self) -> None:
+        self.begun, self.closed = asyncio.Event(), asyncio.Event()
+
+    def __aiter__(self) -> "Endless":
+        return self
+
+    async def __anext__(self) -> ChatChunk:
+        if self.begun.is_set():
+            await self.closed.wait()
+        self.begun.set()
+        return ChatChunk(id="endless", delta=ChoiceDelta(role="assistant", content="Well, "))
+
+    async def aclose(self) -> None:
+        self.closed.set()
+
+
+class Streaming(Agent):
+    def __init__(self, stream: Endless) -> None:
+        super().__init__(instructions="")
+        self._stream = stream
+
+    def llm_node(self, chat_ctx: ChatContext, tools: list[Tool], model_settings: ModelSettings) -> Endless:  # type: ignore[override]  # LiveKit takes it
+        return self._stream
+
+
+class StreamingMemory(MemoryAgentMixin, Streaming):
+    """The same, with memory."""
+
+
+async def test_a_reply_that_is_cut_off_closes_the_stream_of_an_agents_own_model(
+    agent_session: AgentSession[None], session: Session
+) -> None:
+    attach(agent_session, session)
+    stream = Endless()
+    await agent_session.start(StreamingMemory(stream))
+    agent_session.generate_reply(user_input="hello")
+    async with asyncio.timeout(60):
+        await stream.begun.wait()
+        await agent_session.interrupt()
+        await stream.closed.wait()
 
 
 def transfers(chat_ctx: ChatContext) -> str | Use:

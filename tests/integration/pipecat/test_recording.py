@@ -8,6 +8,7 @@ from pipecat.frames.frames import (
     LLMMarkerFrame,
     LLMMessagesAppendFrame,
     LLMMessagesTransformFrame,
+    LLMMessagesUpdateFrame,
     LLMSummarizeContextFrame,
     ProposedUserStartedSpeakingFrame,
 )
@@ -248,6 +249,16 @@ async def test_a_context_that_is_rewritten_with_copies_is_not_kept_twice(
         await call.turn("yes")
     assert call.recorded == [("user", "yes"), ("assistant", "You said: yes")] * 3
     assert [len(blocks) for blocks in model.blocks] == [1, 1, 1]
+
+
+async def test_who_says_the_same_after_the_context_was_begun_anew_says_it_anew(
+    service: EdgeMemoryService, model: ScriptedLLM
+) -> None:
+    async with running(Call(service, model)) as call:
+        await call.turn("yes")
+        await call.queue(LLMMessagesUpdateFrame([{"role": "system", "content": "Now ask for the address."}]))
+        await call.turn("yes")
+    assert call.recorded == [("user", "yes"), ("assistant", "You said: yes")] * 2
 
 
 async def test_text_that_no_store_can_keep_is_not_kept_and_the_call_goes_on(

@@ -37,8 +37,9 @@ class MemoryAgentMixin(Agent):
                 async for chunk in answer:
                     yield chunk
             finally:
-                if isinstance(answer, AsyncGenerator):
-                    await answer.aclose()  # now, when a reply is interrupted: it holds the model's connection
+                # Now, when a reply is interrupted: it holds the model's connection. Generators and LLMStream have it.
+                if (close := getattr(answer, "aclose", None)) is not None:
+                    await close()
         elif answer is not None:
             yield answer
 

@@ -129,8 +129,8 @@ def _record(session: Session, message: ChatMessage) -> None:
     text = message.text_content
     if message.id == BLOCK_ID or message.role not in ("user", "assistant") or not text:
         return
-    spoken_at = datetime.fromtimestamp(message.created_at, UTC)
     try:
+        spoken_at = datetime.fromtimestamp(message.created_at, UTC)
         session.add_message(message.role, text, at=spoken_at, interrupted=message.interrupted)
-    except InvalidInputError as error:
+    except (InvalidInputError, ValueError, OverflowError, OSError) as error:
         _log.warning("what was said is not recorded: %s", error)

@@ -71,7 +71,7 @@ def of_request(request: JobRequest) -> Caller:
 def of_metadata(metadata: str) -> Caller | None:
     try:
         told: object = json.loads(metadata)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     user_id = cast(dict[str, object], told).get(USER_ID) if isinstance(told, dict) else None
     if isinstance(user_id, bool) or not isinstance(user_id, str | int) or user_id == "":

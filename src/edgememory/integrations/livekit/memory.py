@@ -41,7 +41,7 @@ class LiveKitMemory:
 
     Args:
         source: the configuration file, or what makes the memory: `EdgeMemory.from_env`, or a function of a module; it
-            goes from process to process by its name.
+            goes from process to process by its name. Each call of it makes another one, with stores of its own.
     """
 
     def __init__(self, source: str | os.PathLike[str] | Callable[[], EdgeMemory]) -> None:
@@ -60,20 +60,25 @@ class LiveKitMemory:
     def prewarm(self, process: JobProcess) -> None:
         """Load the drivers and open the files before the process has a job, so that its first moments are the caller's.
 
-        `MemoryServer` does it, unless it has a `setup_fnc` of yours: then call it there.
+        `MemoryServer` does it, unless it has a `setup_fnc` of yours: then call it there. It never raises: LiveKit would
+        start such a process anew, for ever. Its call then waits longer.
         """
         loop = asyncio.new_event_loop()  # LiveKit's own comes later
         try:
             process.userdata[_PREPARED] = loop.run_until_complete(self._prepared())
+        except Exception:
+            _log.exception("a job's process does not stand ready with a memory")
         finally:
             loop.close()
 
     async def _prepared(self) -> EdgeMemory:
-        memory = self._made()
-        await memory.open(deliver=False)
-        await memory.aclose()
-        await memory.prepare()
+        # What a process does for the first time takes twice as long as the next: so this one is not the call's own.
+        practised = self._made()
+        await practised.open(deliver=False)
+        await practised.aclose()
         await _practise()
+        memory = self._made()
+        await memory.prepare()
         return memory
 
     async def open_session(
@@ -88,7 +93,7 @@ class LiveKitMemory:
     ) -> Call:
         """Open the memory of this job and of its caller: the first statement of an entrypoint.
 
-        Connections are opened in the background while it is found out who calls. Of a known user it takes some 2 ms
+        Connections are opened once the session is, or where it waits for one. Of a known user it takes some 2 ms
         where the host's cache knows them, some 14 ms where the edge does, 5 ms away (`python -m benchmarks.livekit`),
         and half a second at the longest: an outage never raises. Where you connect to the room with options of your
         own, do it beside:
@@ -105,8 +110,11 @@ class LiveKitMemory:
 
         Raises:
             ConfigError: the configuration is wrong.
+            EdgeMemoryError: this job has its session already.
             InvalidInputError: the user's id is none.
         """
+        if _OPENED in ctx.proc.userdata:
+            raise EdgeMemoryError("this job has its memory open: use the Call that open_session returned")
         memory: EdgeMemory = ctx.proc.userdata.pop(_PREPARED, None) or self._made()
         await memory.open(deliver=False)
         try:
@@ -137,8 +145,10 @@ class LiveKitMemory:
         """
         opened: _Opened | None = ctx.proc.userdata.pop(_OPENED, None)
         if opened is not None:
-            await opened.call.session.__aexit__(None, None, None)
-            await opened.memory.aclose()
+            try:
+                await opened.call.session.__aexit__(None, None, None)
+            finally:
+                await opened.memory.aclose()
 
     # In the server's process
 

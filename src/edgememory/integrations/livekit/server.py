@@ -37,6 +37,8 @@ class MemoryServer(AgentServer):
             await super().drain(timeout)
 
     async def aclose(self) -> None:
-        if self._began:
-            await super().aclose()  # its job processes have ended by then, and all that they were told is in the outbox
-        await self._memory.stop()
+        try:
+            if self._began:
+                await super().aclose()
+        finally:  # its job processes have ended by then, and all that they were told is in the outbox
+            await self._memory.stop()

@@ -3,10 +3,17 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
-from pipecat.frames.frames import CancelFrame, Frame, InterruptionFrame
+from pipecat.frames.frames import (
+    CancelFrame,
+    Frame,
+    InterruptionFrame,
+    LLMMessagesTransformFrame,
+    LLMMessagesUpdateFrame,
+)
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
-from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAggregator
+from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAggregator, LLMUserAggregator
 from pipecat.processors.frame_processor import FrameProcessor
 
 from edgememory.errors import InvalidInputError
@@ -14,6 +21,7 @@ from edgememory.integrations.pipecat.messages import spoken
 from edgememory.session import Session
 
 _log = logging.getLogger("edgememory")
+P = TypeVar("P", bound=FrameProcessor)
 
 
 class Recorder:
@@ -36,13 +44,15 @@ class Recorder:
 
         What stands in them already was said by nobody in this call: prompts, or a history that is restored.
         """
-        for aggregator in _assistant_aggregators(pipeline):
+        for aggregator in _found(pipeline, LLMAssistantAggregator):
             self._contexts.append(aggregator.context)
             self._know(aggregator.context.get_messages())
             # These events are awaited where they occur. `on_assistant_turn_stopped` says later, in a task of its own,
             # that a reply was interrupted: a look that comes between would take it for a whole one.
             aggregator.add_event_handler("on_before_process_frame", lambda _, frame: self.cut_begins(frame))
             aggregator.add_event_handler("on_after_process_frame", lambda _, frame: self._cut_ends(frame))
+        for user in _found(pipeline, LLMUserAggregator):
+            user.add_event_handler("on_after_process_frame", lambda _, frame: self._rewritten(frame))
 
     def cut_begins(self, frame: Frame) -> None:
         """Take replies for interrupted that are written down from now on until this frame has passed the aggregator.
@@ -57,6 +67,11 @@ class Recorder:
         if frame.id in self._cuts:
             self.look()
             self._cuts.remove(frame.id)
+
+    def _rewritten(self, frame: Frame) -> None:
+        # Before anything is added: what reads the same is a copy of what was said until now.
+        if isinstance(frame, (LLMMessagesUpdateFrame, LLMMessagesTransformFrame)):
+            self.look()
 
     def look(self, context: LLMContext | None = None) -> None:
         """Record what is new: in *context* only where no aggregator is followed."""
@@ -84,6 +99,11 @@ class Recorder:
             elif id(message) not in self._known:
                 new.append(message)
         self._know(messages)
+        # What stands nowhere any more is settled: whoever says the same later says it anew.
+        standing = {
+            id(message) for each in (messages, *map(LLMContext.get_messages, self._contexts)) for message in each
+        }
+        self._known = {key: message for key, message in self._known.items() if key in standing}
         return new
 
     def _know(self, messages: Sequence[LLMContextMessage]) -> None:
@@ -102,8 +122,8 @@ class Recorder:
             _log.exception("a message is not recorded")
 
 
-def _assistant_aggregators(processor: FrameProcessor) -> Iterator[LLMAssistantAggregator]:
-    if isinstance(processor, LLMAssistantAggregator):
+def _found(processor: FrameProcessor, kind: type[P]) -> Iterator[P]:
+    if isinstance(processor, kind):
         yield processor
     for inner in processor.processors:
-        yield from _assistant_aggregators(inner)
+        yield from _found(inner, kind)
