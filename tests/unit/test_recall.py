@@ -94,6 +94,15 @@ async def test_a_deep_recall_finds_what_no_snapshot_holds(memory: EdgeMemory, or
 
 
 @pytest.mark.anyio
+async def test_a_deep_recall_finds_what_the_origin_has_not_heard_of(memory: EdgeMemory, origin: SlowOrigin) -> None:
+    await earlier_call(memory)
+    origin.released.set()
+    async with memory.session("caller") as session:
+        session.add_message("user", "My hamster is called Coco")
+        assert (await texts(session, "hamster", deep=True, timeout=5))[0] == "My hamster is called Coco"
+
+
+@pytest.mark.anyio
 async def test_what_arrives_late_is_there_for_the_next_turn(memory: EdgeMemory, origin: SlowOrigin) -> None:
     await earlier_call(memory)
     async with memory.session("caller") as session:

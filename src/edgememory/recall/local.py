@@ -50,12 +50,13 @@ class LocalRecall:
     ) -> list[Match]:
         """Return the best matches for *text*. *changes* are those that the snapshot shows, perhaps only in part.
 
-        *found* is what a deep search of the same text has found: it knows how rare each word is among all texts.
+        *found* is what a deep search of the same text has found: it knows how rare its words are among all texts.
         *near* are the texts of the snapshot that mean nearly the same.
         """
         self._follow(snapshot, changes)
         wanted = asked(text, self._language)
-        weights = self._index.weights(wanted) if found is None else weights_of(found, wanted)
+        # The origin may not have heard yet what was said just now.
+        weights = self._index.weights(wanted) | ({} if found is None else weights_of(found, wanted))
         scores = self._index.scores(weights, mean_length=self._index.mean_length)
         total = lent(scores, self._previous, self._following)
         alike = dict(near or {})
