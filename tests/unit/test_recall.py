@@ -102,6 +102,50 @@ async def test_a_deep_recall_finds_what_the_origin_has_not_heard_of(memory: Edge
         assert (await texts(session, "hamster", deep=True, timeout=5))[0] == "My hamster is called Coco"
 
 
+async def facts(session: Session, *, deep: bool = False, former: bool = False) -> list[tuple[str, bool]]:
+    """Return what is recalled of where the caller lives, each with whether it holds."""
+    matches = await session.recall("lives in", deep=deep, timeout=5, filters=Filters(kinds=("fact",), former=former))
+    return [(match.text, match.valid_until is None) for match in matches]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("former", [False, True])
+async def test_a_deep_recall_brings_no_forgotten_fact_back(
+    memory: EdgeMemory, origin: SlowOrigin, *, former: bool
+) -> None:
+    await earlier_call(memory)
+    origin.released.set()
+    async with memory.session("caller") as session:
+        assert await facts(session, deep=True) == [("Lives in Lisbon", True)]
+        session.forget("Lives in Lisbon")
+        assert await facts(session, former=former) == []
+        assert await facts(session, deep=True, former=former) == []
+
+
+@pytest.mark.anyio
+async def test_a_fact_that_a_deep_recall_brought_ends_with_the_next(memory: EdgeMemory, origin: SlowOrigin) -> None:
+    await earlier_call(memory)
+    origin.released.set()
+    async with memory.session("caller") as session:
+        await facts(session, deep=True)
+        session.remember("Lives in Bern", replaces="Lives in Lisbon")
+        assert await facts(session) == [("Lives in Bern", True)]
+        assert sorted(await facts(session, former=True)) == [("Lives in Bern", True), ("Lives in Lisbon", False)]
+        assert await facts(session, deep=True) == [("Lives in Bern", True)]
+        session.forget("Lives in Lisbon")
+        assert await facts(session, former=True) == [("Lives in Bern", True)]
+
+
+@pytest.mark.anyio
+async def test_a_fact_that_is_said_again_is_found_once(memory: EdgeMemory, origin: SlowOrigin) -> None:
+    await earlier_call(memory)
+    origin.released.set()
+    async with memory.session("caller") as session:
+        await facts(session, deep=True)
+        session.remember("lives in LISBON")
+        assert await facts(session) == [("lives in LISBON", True)]
+
+
 @pytest.mark.anyio
 async def test_what_arrives_late_is_there_for_the_next_turn(memory: EdgeMemory, origin: SlowOrigin) -> None:
     await earlier_call(memory)

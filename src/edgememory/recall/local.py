@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from edgememory.apply import message_of
 from edgememory.changes import Change, MessageAdded
-from edgememory.models import Snapshot
+from edgememory.keys import id_time
+from edgememory.models import Fact, Forgotten, Snapshot
 from edgememory.recall.items import items_of, message_item, suits
 from edgememory.recall.language import Language
 from edgememory.recall.lexical import Index
@@ -29,6 +30,7 @@ class LocalRecall:
         self._previous: dict[str, str] = {}
         self._following: dict[str, str] = {}
         self._last: dict[str, str] = {}
+        self._facts: dict[str, Fact | Forgotten] = {}
         self._seen: Snapshot | None = None
 
     def bring(self, item: Item) -> None:
@@ -65,13 +67,23 @@ class LocalRecall:
         suitable = {
             id: replace(item, similarity=alike.get(id)) if id in alike else item
             for id in total.keys() | alike.keys()
-            if (item := self._items.get(id)) is not None and suits(item, filters)
+            if (item := self._standing(id, former=filters.former)) is not None and suits(item, filters)
         }
         return matches(suitable, total, self._index.holds, wanted, limit)
 
     def key_of(self, match: Match) -> str | None:
         """Return the key of a fact that was found."""
         return self._items[match.id].key
+
+    def _standing(self, id: str, *, former: bool) -> Item | None:
+        """Return an item if the snapshot lets it stand: a deep search may bring a fact as it was before a change."""
+        item = self._items.get(id)
+        if item is None or item.key is None or (fact := self._facts.get(item.key)) is None:
+            return item
+        is_over = fact.replaced > item.id
+        if fact.id > item.id or (is_over and not former):
+            return None
+        return replace(item, valid_until=id_time(fact.replaced)) if is_over else item
 
     def _follow(self, snapshot: Snapshot, changes: Mapping[str, Change]) -> None:
         if snapshot is self._seen:
@@ -84,6 +96,7 @@ class LocalRecall:
                 self._add(message_item(message_of(change), self._last.get(change.session_id)))
         for item in items_of(snapshot, known=self._items):
             self._add(item)
+        self._facts = {fact.key: fact for fact in (*snapshot.forgotten, *snapshot.facts)}
         self._seen = snapshot
 
     def _is_gone(self, item: Item, shown: Container[str], changes: Container[str]) -> bool:
