@@ -10,8 +10,12 @@ import pytest
 from edgememory import EdgeMemory, InvalidInputError, Parts, Session, StoreUnavailableError, Tier
 from edgememory.models import UserKey
 from edgememory.outbox.memory import MemoryOutbox
+from edgememory.recall.local import LocalRecall
 from edgememory.recall.query import Candidates, Filters, Query
+from edgememory.recall.rank import query_for
 from edgememory.stores.memory_origin import InMemoryOrigin
+from edgememory.testing.talk import Talk
+from edgememory.view import View
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -201,6 +205,30 @@ async def test_a_session_that_has_ended_recalls_nothing(memory: EdgeMemory) -> N
         await memory.delete_user("caller")
         assert session.ended
         assert await texts(session, "Lisbon", deep=True) == []
+
+
+@pytest.mark.anyio
+async def test_a_session_that_learns_of_a_deletion_before_it_forgets_what_was_said(origin: SlowOrigin) -> None:
+    origin.released.set()
+    user, before = UserKey("default", "caller"), Talk()
+    await origin.commit(user, [before.says("My PIN is 1234"), before.says("No, my PIN is 4321")])
+    brought = await origin.search(user, query_for("pin", "english"), limit=10)
+    stale, tombstone = await origin.get(user), await origin.delete(user)
+    view = View(started=tombstone.snapshot.erased_time + 60)
+    view.open_on(stale)
+    view.wait_for([before.says("The PIN waits in the outbox")])
+    recall = LocalRecall("english")
+    recall.bring(brought.items[0])
+
+    def recalled() -> list[str]:
+        matches = recall.search("pin", view.snapshot, {**view.waiting, **view.own}, limit=10)
+        return [match.text for match in matches]
+
+    assert len(recalled()) == 3
+    view.adopt(tombstone)
+    assert recalled() == []
+    view.make(Talk(base=view.base).says("I have a new PIN"))
+    assert recalled() == ["I have a new PIN"]
 
 
 @pytest.mark.anyio

@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Mapping
 
 from msgspec.structs import replace
 
-from edgememory.apply import message_of
+from edgememory.apply import message_of, survives
 from edgememory.changes import Change, MessageAdded
 from edgememory.keys import id_time
 from edgememory.models import Fact, Forgotten, Snapshot
@@ -89,9 +89,12 @@ class LocalRecall:
         if snapshot is self._seen:
             return
         shown = {fact.id for fact in snapshot.facts} | {summary.id for summary in snapshot.summaries}
-        self._drop(id for id, item in self._items.items() if self._is_gone(item, shown, changes))
+        erased = self._seen is not None and snapshot.erased_at > self._seen.erased_at
+        if erased:
+            self._brought.clear()
+        self._drop(id for id, item in self._items.items() if erased or self._is_gone(item, shown, changes))
         for change in changes.values():
-            if isinstance(change, MessageAdded) and change.id not in self._items:
+            if isinstance(change, MessageAdded) and change.id not in self._items and survives(change, snapshot):
                 self._said.add(change.id)
                 self._add(message_item(message_of(change), self._last.get(change.session_id)))
         for item in items_of(snapshot, known=self._items):
