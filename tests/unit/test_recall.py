@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from edgememory import EdgeMemory, InvalidInputError, Parts, Session, StoreUnavailableError, Tier
-from edgememory.models import UserKey
+from edgememory.models import Entry, UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.recall.local import LocalRecall
 from edgememory.recall.query import Candidates, Filters, Query
@@ -229,6 +229,32 @@ async def test_a_session_that_learns_of_a_deletion_before_it_forgets_what_was_sa
     assert recalled() == []
     view.make(Talk(base=view.base).says("I have a new PIN"))
     assert recalled() == ["I have a new PIN"]
+
+
+class Replica(InMemoryOrigin):
+    """A replica that replays nothing; a deletion does not wait for it."""
+
+    async def get_each(self, user: UserKey) -> dict[str, Entry]:
+        return {}
+
+
+@pytest.mark.anyio
+async def test_a_replica_that_lags_behind_a_deletion_brings_nothing_back(origin: SlowOrigin) -> None:
+    origin.released.set()
+    replica, user, said = Replica(), UserKey("default", "caller"), [Talk().says("My PIN is 1234")]
+    await origin.commit(user, said)
+    await replica.commit(user, said)
+    parts = Parts(
+        origin=Tier(name="origin", store=origin, timeout=1.0),
+        replica=Tier(name="replica", store=replica, timeout=1.0),
+        outbox=MemoryOutbox(),
+    )
+    async with EdgeMemory(parts) as memory:
+        assert len(await memory.search("caller", "pin")) == 1
+        await memory.delete_user("caller")
+        assert await memory.search("caller", "pin") == []
+        async with memory.session("caller") as session:
+            assert await texts(session, "pin", deep=True, timeout=5) == []
 
 
 @pytest.mark.anyio

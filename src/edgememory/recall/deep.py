@@ -26,7 +26,7 @@ EMBED_TIMEOUT = 1.0
 
 
 async def candidates(tiered: TieredStore, user: UserKey, query: Query, *, limit: int, timeout: float) -> Candidates:
-    """Ask the replica, where there is one, and the origin if that fails: one round trip.
+    """Ask the replica, where there is one, and the origin if that fails, or lags behind a deletion: one round trip.
 
     Raises:
         StoreError: neither answers, within *timeout* seconds each.
@@ -36,7 +36,9 @@ async def candidates(tiered: TieredStore, user: UserKey, query: Query, *, limit:
     if replica is not None:
         try:
             with store_timeout(timeout, store=replica.name, operation="search"):
-                return await replica.store.search(user, query, limit=wanted)
+                found = await replica.store.search(user, query, limit=wanted)
+            if found.version >= tiered.deletion(user).version:
+                return found
         except StoreError as error:
             _log.info("the origin is searched in the replica's place: %s", error)
     with store_timeout(timeout, store=origin.name, operation="search"):

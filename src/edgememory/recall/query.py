@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from edgememory.models import Role, Scalar
+from edgememory.models import Role, Scalar, Version
 from edgememory.recall.language import Language
 
 Kind = Literal["fact", "summary", "message"]
@@ -72,6 +72,8 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 class Candidates(Struct, frozen=True, kw_only=True):
     """What may answer a query, and what there is to know of all texts of the user to weigh it."""
 
+    version: Version
+    """The user's, as of which this was found: a replica may lag behind a deletion."""
     items: tuple[Item, ...]
     texts: int
     """How many texts of the user there are."""

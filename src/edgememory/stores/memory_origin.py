@@ -99,6 +99,7 @@ class InMemoryOrigin:
         terms = [{term(form, query.language) for form in forms} for forms in query.terms]
         sizes = [len(item.text.encode()) for item in items]
         return Candidates(
+            version=state.version,
             items=tuple(items),
             texts=len(items),
             octets=sum(sizes) / len(sizes) if sizes else 0.0,

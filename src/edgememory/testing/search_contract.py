@@ -148,3 +148,12 @@ class SearchContract:
         await store.commit(user, [Talk().says("a secret")])
         await store.delete(user)
         assert await found(store, user, "secret") == []
+
+    async def test_what_is_found_says_of_which_version_it_is(self, store: OriginStore, user: UserKey) -> None:
+        async def version() -> int:
+            return (await store.search(user, query_for("tea", "english"), limit=5)).version
+
+        assert await version() == (await store.get(user)).snapshot.version
+        await store.commit(user, [Talk().says("tea please")])
+        assert await version() == (await store.get(user)).snapshot.version > 0
+        assert await version() < (await store.delete(user)).snapshot.version == await version()

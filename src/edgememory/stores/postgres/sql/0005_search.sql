@@ -205,6 +205,10 @@ BEGIN
             FROM best JOIN fact f ON (f.namespace, f.user_id, f.id) = (namespace_, user_id_, best.id)
         )
         SELECT json_build_object(
+            'version', (
+                SELECT greatest(u.version, e.epoch << 32) FROM edgememory.epoch e
+                LEFT JOIN edgememory.users u ON u.namespace = namespace_ AND u.user_id = user_id_
+            ),
             'items', (SELECT coalesce(json_agg(item ORDER BY id), '[]') FROM shown),
             'texts', total.texts,
             'octets', total.octets,
