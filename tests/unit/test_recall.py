@@ -258,6 +258,21 @@ async def test_a_replica_that_lags_behind_a_deletion_brings_nothing_back(origin:
 
 
 @pytest.mark.anyio
+async def test_a_deep_recall_finds_by_metadata_what_the_origin_found(memory: EdgeMemory, origin: SlowOrigin) -> None:
+    origin.released.set()
+    async with memory.session("caller") as session:
+        session.add_message("user", "The parrot sleeps", metadata={"channel": 1})
+        session.add_message("user", "The parrot sings", metadata={"channel": 2})
+        await session.committed()
+    filters = Filters(metadata={"channel": 1})
+    async with memory.session("caller") as session:
+        session.add_message("user", "The parrot eats")
+        found = await session.recall("parrot", deep=True, timeout=5, filters=filters)
+        assert [match.text for match in found] == ["The parrot sleeps"]
+        assert await session.recall("parrot", filters=filters) == []
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     "query", ["", "   ", "where are you", "?!", "x" * 100_000, "'; DROP TABLE users; --", "a & !b"]
 )

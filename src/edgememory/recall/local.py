@@ -61,13 +61,15 @@ class LocalRecall:
         weights = self._index.weights(wanted) | ({} if found is None else weights_of(found, wanted))
         scores = self._index.scores(weights, mean_length=self._index.mean_length)
         total = lent(scores, self._previous, self._following)
-        alike = dict(near or {})
-        if found is not None:
-            alike |= {item.id: item.similarity for item in found.items if item.similarity is not None}
+        told = {} if found is None else {item.id: item.similarity for item in found.items}
+        alike = dict(near or {}) | {id: similarity for id, similarity in told.items() if similarity is not None}
+        # Only the origin keeps metadata, and it has compared that of what it found.
+        without_metadata = replace(filters, metadata=None)
         suitable = {
             id: replace(item, similarity=alike.get(id)) if id in alike else item
             for id in total.keys() | alike.keys()
-            if (item := self._standing(id, former=filters.former)) is not None and suits(item, filters)
+            if (item := self._standing(id, former=filters.former)) is not None
+            and suits(item, without_metadata if id in told else filters)
         }
         return matches(suitable, total, self._index.holds, wanted, limit)
 
