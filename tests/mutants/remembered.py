@@ -27,10 +27,24 @@ RECALL = (
         _SESSIONS,
     ),
     Mutant(
+        "a deep search brings back what was forgotten",
+        "recall/local.py",
+        "fact.id > item.id or (is_over and not former)",
+        "is_over and not former",
+        _SESSIONS,
+    ),
+    Mutant(
+        "a replica brings back what a deletion erased",
+        "recall/deep.py",
+        "found.version >= tiered.deletion(user).version",
+        "found.version >= 0",
+        _SESSIONS,
+    ),
+    Mutant(
         "a replaced fact is found unasked",
-        "recall/items.py",
-        "(item.valid_until is not None and not filters.former)",
-        "False",
+        "stores/memory_origin.py",
+        "state if query.filters.former else replace(state, former=())",
+        "state",
         _ORIGIN,
     ),
     Mutant(

@@ -93,7 +93,9 @@ class InMemoryOrigin:
         """Return everything that may be found: ranking is quick, and nothing has to travel."""
         state, index = self.state(user), Index(query.language)
         metadata = {message.id: message.metadata for message in state.messages}
-        items = [item for item in items_of(state) if suits(item, query.filters, metadata.get(item.id))]
+        # By what replaced a fact, and not by when: an id need not tell its time.
+        shown = state if query.filters.former else replace(state, former=())
+        items = [item for item in items_of(shown) if suits(item, query.filters, metadata.get(item.id))]
         for item in items:
             index.add(item.id, item.text)
         terms = [{term(form, query.language) for form in forms} for forms in query.terms]

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from edgememory.changes import Change
 from edgememory.models import UserKey
@@ -77,6 +78,15 @@ class SearchContract:
         former = {match.text: match for match in await found(store, user, "lives", Filters(former=True))}
         assert former["Lives in Lisbon"].valid_until is None
         assert former["Lives in Bern"].valid_until is not None
+
+    async def test_a_fact_that_was_replaced_at_an_unknown_time_is_former_too(
+        self, store: OriginStore, user: UserKey
+    ) -> None:
+        talk, uuid4 = Talk(), "{}1111111-1111-4111-8111-111111111111"
+        old, new = talk.remembers("Lives in Bern"), talk.remembers("Lives in Lisbon", replaces="Lives in Bern")
+        await store.commit(user, [replace(old, id=uuid4.format(1)), replace(new, id=uuid4.format(2))])
+        assert [match.text for match in await found(store, user, "lives")] == ["Lives in Lisbon"]
+        assert len(await found(store, user, "lives", Filters(former=True))) == 2
 
     @pytest.mark.parametrize(
         ("filters", "expected"),
