@@ -1,6 +1,7 @@
 """`session.recall` and `memory.search`, as an agent uses them."""
 
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -10,10 +11,13 @@ import pytest
 from edgememory import EdgeMemory, InvalidInputError, Parts, Session, StoreUnavailableError, Tier
 from edgememory.models import Entry, UserKey
 from edgememory.outbox.memory import MemoryOutbox
+from edgememory.recall.deep import meaning_of
+from edgememory.recall.embedder import Vector
 from edgememory.recall.local import LocalRecall
 from edgememory.recall.query import Candidates, Filters, Query
 from edgememory.recall.rank import query_for
 from edgememory.stores.memory_origin import InMemoryOrigin
+from edgememory.testing.embedder import HashEmbedder
 from edgememory.testing.talk import Talk
 from edgememory.view import View
 
@@ -270,6 +274,40 @@ async def test_a_deep_recall_finds_by_metadata_what_the_origin_found(memory: Edg
         found = await session.recall("parrot", deep=True, timeout=5, filters=filters)
         assert [match.text for match in found] == ["The parrot sleeps"]
         assert await session.recall("parrot", filters=filters) == []
+
+
+class Strange(HashEmbedder):
+    """An embedder that answers with what it was given, or raises it."""
+
+    def __init__(self, answer: Sequence[Vector] | Exception) -> None:
+        super().__init__()
+        self._answer = answer
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "answer",
+    [ValueError("a bug"), StoreUnavailableError("away", store="embedder", operation="embed"), []]
+    + [[[part, 1.0]] for part in (math.nan, math.inf, 1e200)]
+    + [[[0.0, 0.0]], [[1e-200, 0.0]], [["a"]]],
+)
+async def test_an_embedder_that_fails_leaves_the_words(
+    origin: SlowOrigin, answer: Sequence[Vector] | Exception
+) -> None:
+    origin.released.set()
+    embedder, tier = Strange(answer), Tier(name="origin", store=origin, timeout=1.0)
+    assert await meaning_of("where?", embedder) is None
+    async with EdgeMemory(Parts(origin=tier, outbox=MemoryOutbox(), embedder=embedder)) as memory:
+        async with memory.session("caller") as session:
+            session.remember("Lives in Lisbon")
+            await session.committed()
+            assert await texts(session, "lives", deep=True, timeout=5) == ["Lives in Lisbon"]
+        assert [match.text for match in await memory.search("caller", "lives")] == ["Lives in Lisbon"]
 
 
 @pytest.mark.anyio

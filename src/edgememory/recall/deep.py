@@ -1,6 +1,7 @@
 """Searching the whole history: the nearest replica's, or the origin's."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 
 import anyio
@@ -64,13 +65,17 @@ async def read_in_portions(items: Iterable[Item], read: Callable[[Item], None]) 
 
 
 async def meaning_of(text: str, embedder: Embedder | None) -> tuple[float, ...] | None:
-    """Return the vector of *text*, or `None` where there is no embedder, or none that answers."""
+    """Return the vector of *text*, or `None` where there is no embedder, or none that answers with one."""
     if embedder is None or not text.strip():
         return None
     try:
         with anyio.fail_after(EMBED_TIMEOUT):
             (vector,) = await embedder.embed((text,))
+        length = math.sqrt(math.fsum(part * part for part in vector))
     except (EdgeMemoryError, TimeoutError) as error:
         _log.info("searched by words alone: %r", error)
         return None
-    return tuple(vector) if any(vector) else None
+    except Exception:  # somebody's embedder: a turn must not fail by it
+        _log.exception("an embedder failed as none may")
+        return None
+    return tuple(vector) if 0 < length < math.inf else None
