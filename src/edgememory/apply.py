@@ -77,7 +77,7 @@ def bound(state: Snapshot, limits: Limits = LIMITS) -> Snapshot:
         former=(),
         forgotten=_without_text(state)[: limits.forgotten],
         summaries=state.summaries[-limits.summaries :],
-        messages=tuple(_cut(message, limits) for message in state.messages[-limits.messages :]),
+        messages=tuple(shortened(message, limits) for message in state.messages[-limits.messages :]),
     )
     size = len(msgspec.json.encode(counted))
     return counted if size <= limits.snapshot else _fitted(counted, limits.snapshot)
@@ -95,7 +95,8 @@ def _last_touched(gone: Fact | Forgotten) -> tuple[str, str]:
     return (max(gone.id, gone.replaced), gone.key)
 
 
-def _cut(message: Message, limits: Limits) -> Message:
+def shortened(message: Message, limits: Limits = LIMITS) -> Message:
+    """Return what a snapshot shows of a message: the first 8 KiB, and no metadata."""
     short = len(message.text) * 4 <= limits.message_in_snapshot
     encoded = b"" if short else message.text.encode()
     if len(encoded) > limits.message_in_snapshot:

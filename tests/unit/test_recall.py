@@ -79,6 +79,15 @@ async def test_what_was_just_said_is_recalled(memory: EdgeMemory) -> None:
 
 
 @pytest.mark.anyio
+async def test_of_a_long_message_as_much_is_recalled_as_a_snapshot_shows(memory: EdgeMemory) -> None:
+    async with memory.session("caller") as session:
+        session.add_message("user", "It was a long story of my parrot. " * 10_000 + "And the hamster.")
+        [match] = await session.recall("parrot")
+        assert match.text == session.snapshot.messages[-1].text
+        assert await texts(session, "hamster") == []
+
+
+@pytest.mark.anyio
 async def test_a_long_call_does_not_push_out_what_earlier_ones_said(memory: EdgeMemory) -> None:
     async with memory.session("caller") as session:
         session.add_message("user", "My brother paints")

@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Mapping
 
 from msgspec.structs import replace
 
-from edgememory.apply import message_of, survives
+from edgememory.apply import message_of, shortened, survives
 from edgememory.changes import Change, MessageAdded
 from edgememory.keys import id_time
 from edgememory.models import Fact, Forgotten, Snapshot
@@ -98,7 +98,7 @@ class LocalRecall:
         for change in changes.values():
             if isinstance(change, MessageAdded) and change.id not in self._items and survives(change, snapshot):
                 self._said.add(change.id)
-                self._add(message_item(message_of(change), self._last.get(change.session_id)))
+                self._add(message_item(shortened(message_of(change)), self._last.get(change.session_id)))
         for item in items_of(snapshot, known=self._items):
             self._add(item)
         self._facts = {fact.key: fact for fact in (*snapshot.forgotten, *snapshot.facts)}
