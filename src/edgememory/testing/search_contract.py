@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import anyio
 import pytest
 from msgspec.structs import replace
 
@@ -153,6 +154,11 @@ class SearchContract:
         query = query_for(asked, language)
         matches = await reranked(await store.search(user, query, limit=5), query, asked, limit=5)
         assert [match.text for match in matches] == [said]
+
+    async def test_long_texts_without_spaces_are_taken_at_once(self, store: OriginStore, user: UserKey) -> None:
+        talk, said = Talk(), "".join(map(chr, range(0x5000, 0x7000)))
+        with anyio.fail_after(5):
+            await store.commit(user, [talk.says(said, language="simple") for _ in range(16)])
 
     async def test_a_deleted_user_has_nothing_to_be_found(self, store: OriginStore, user: UserKey) -> None:
         await store.commit(user, [Talk().says("a secret")])

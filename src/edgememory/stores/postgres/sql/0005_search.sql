@@ -21,13 +21,15 @@ BEGIN
     END IF;
     -- Japanese and Chinese: each pair of neighbours of one script, and each Chinese character. See recall/words.py.
     IF octet_length(plain) > length(plain) AND plain ~ '[\u3005\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]' THEN
-        unspaced := ARRAY(
-            SELECT substr(run[1], start, 2)
+        -- Each run taken apart once: to reach one character of many is to pass all that stand before it.
+        unspaced := array_remove(ARRAY(
+            SELECT letter || lead(letter) OVER (PARTITION BY run ORDER BY place)
             FROM regexp_matches(plain, '[\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]{2,}|[\u3041-\u309f]{2,}'
-                '|[\u30a1-\u30ff\u31f0-\u31ff]{2,}', 'g') run, generate_series(1, length(run[1]) - 1) start
+                '|[\u30a1-\u30ff\u31f0-\u31ff]{2,}', 'g') WITH ORDINALITY found(letters, run),
+                unnest(string_to_array(letters[1], NULL)) WITH ORDINALITY neighbour(letter, place)
             UNION
             SELECT single[1] FROM regexp_matches(plain, '[\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]', 'g') single
-        );
+        ), NULL);
         plain := regexp_replace(plain,
             '[\u3005\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+', ' ', 'g');
     END IF;
