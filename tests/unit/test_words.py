@@ -60,6 +60,16 @@ def test_punctuation_and_case_are_no_part_of_a_word() -> None:
     ]
 
 
+@pytest.mark.parametrize("word", ["हिन्दी", "தமிழ்", "مُحَمَّد", "שָׁלוֹם", "می\u200cروم", "q\u0303"])
+def test_a_word_keeps_what_is_written_over_and_under_its_letters(word: str) -> None:
+    assert words(f"({word}, {word}") == [word, word]
+
+
+@pytest.mark.parametrize("between", ["❤️", "👩\u200d👧", "👍🏽", "\xb4", "“", "—", "\uff1f", "؟", "।", "\u200b"])
+def test_what_is_no_letter_leaves_nothing_with_a_word(between: str) -> None:
+    assert words(f"{between}one{between}2{between} {between}") == ["one", "2"]
+
+
 def test_forms_are_looked_for_together() -> None:
     assert set(forms("went", "english")) == {"go", "went", "gone"}
     assert forms("went", "german") == ("went",)

@@ -15,16 +15,35 @@ from edgememory.recall.language import Language
 _HAN = "\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HIRAGANA = "\u3041-\u309f"
 _KATAKANA = "\u30a1-\u30ff\u31f0-\u31ff"
+_JOINERS = "\u200c\u200d"
+"""Invisible, and inside words of Persian and of India."""
 _CUT = re.compile(
-    f"[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+|(?:(?![{_HAN}{_HIRAGANA}{_KATAKANA}])[^\\W_])+",
+    f"[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+"
+    # An accent that stands alone, or what joined two emoji, begins no word.
+    f"|[^ \u0300-\u036f{_JOINERS}{_HAN}{_HIRAGANA}{_KATAKANA}][^ {_HAN}{_HIRAGANA}{_KATAKANA}]*",
 )
 _UNSPACED = re.compile(f"[{_HAN}{_HIRAGANA}{_KATAKANA}]")
 _IS_HAN = re.compile(f"[{_HAN}]")
 _ASCII = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
 """What each ASCII character is read as. To translate and split is four times as fast as a regular expression."""
+_VARIANTS = frozenset((*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+"""Marks that say how the character before them is drawn, most often an emoji, and belong to no word."""
 _LONGEST_WORD = 64
 """Characters. Longer than that is a key or a blob, of which nobody remembers the end."""
 _STEMS_KEPT = 65_536
+
+
+class _ReadAs(dict[int, int]):
+    """What each character is read as, found when it is first met: itself, if it is part of a word, or a space."""
+
+    def __missing__(self, code: int) -> int:
+        character = chr(code)
+        is_mark = unicodedata.category(character) in ("Mn", "Mc") and code not in _VARIANTS
+        read_as = self[code] = code if character.isalnum() or is_mark or character in _JOINERS else ord(" ")
+        return read_as
+
+
+_READ_AS = _ReadAs()
 
 
 def words(text: str) -> list[str]:
@@ -36,7 +55,7 @@ def words(text: str) -> list[str]:
     if text.isascii():
         plain = text.translate(_ASCII).split()
         return plain if max(map(len, plain), default=0) <= _LONGEST_WORD else [word[:_LONGEST_WORD] for word in plain]
-    folded = unicodedata.normalize("NFKC", text).lower()
+    folded = unicodedata.normalize("NFKC", text).lower().translate(_READ_AS)
     found: list[str] = []
     for word in _CUT.findall(folded):
         if _UNSPACED.match(word) is None:

@@ -145,6 +145,11 @@ class SearchContract:
             ("italian", "Ho molti gatti", "gatto"),
             ("simple", "私の犬は東京にいます", "東京"),
             ("simple", "我的猫叫咪咪", "猫"),
+            ("simple", "मुझे हिन्दी सीखना है।", "हिन्दी है"),
+            ("simple", "எனக்கு தமிழ் பிடிக்கும்", "தமிழ்"),
+            ("simple", "اسمي مُحَمَّد", "مُحَمَّد"),
+            ("simple", "אמר שָׁלוֹם", "שָׁלוֹם"),
+            ("simple", "من می\u200cروم", "می\u200cروم"),
         ],
     )
     async def test_each_language_has_its_stems(
@@ -154,6 +159,13 @@ class SearchContract:
         query = query_for(asked, language)
         matches = await reranked(await store.search(user, query, limit=5), query, asked, limit=5)
         assert [match.text for match in matches] == [said]
+
+    async def test_no_punctuation_and_no_emoji_is_part_of_a_word(self, store: OriginStore, user: UserKey) -> None:
+        beside = ("“", "”", "—", "…", "¿", "\xb4", "؟", "।", "、", "🍕", "❤️", "👩\u200d👧", "👍🏽", "🇵🇹")
+        said = [f"{mark}tea{mark}milk" for mark in beside]
+        await store.commit(user, [Talk(text).says(text) for text in said])
+        assert {match.text for match in await found(store, user, "tea")} == {*said}
+        assert {match.text for match in await found(store, user, "milk")} == {*said}
 
     async def test_long_texts_without_spaces_are_taken_at_once(self, store: OriginStore, user: UserKey) -> None:
         talk, said = Talk(), "".join(map(chr, range(0x5000, 0x7000)))

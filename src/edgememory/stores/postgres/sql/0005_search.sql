@@ -10,6 +10,11 @@ DECLARE
     -- More of a text than this is not searched: a tsvector has its limits, and nobody says that much at once.
     plain text := lower(left(text, 65536));
     unspaced text[] := '{}';
+    -- Punctuation, symbols and emoji: where a database's locale is "C", each character beyond ASCII passes for a letter.
+    no_letter CONSTANT text := '[\u00a1-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7\u055a-\u055f\u0589\u058a\u05be\u05f3\u05f4'
+        '\u060c\u061b-\u061f\u066a-\u066d\u06d4\u0964\u0965\u104a\u104b\u1361-\u1368\u17d4-\u17d6\u200b\u200e-\u206f\u20a0-\u20cf'
+        '\u2190-\u245f\u2500-\u2775\u2794-\u2bff\u2e00-\u2e2e\u3000-\u3004\u3008-\u3020\u3030\ufe00-\ufe0f\ufeff'
+        '\U0001f000-\U0001faff\U000e0000-\U000e0fff]';
     configuration CONSTANT regconfig := CASE
         WHEN language IN ('danish', 'dutch', 'english', 'finnish', 'french', 'german', 'hungarian', 'italian', 'norwegian',
             'portuguese', 'romanian', 'russian', 'spanish', 'swedish', 'turkish') THEN language
@@ -18,6 +23,8 @@ DECLARE
 BEGIN
     IF octet_length(plain) > length(plain) THEN
         plain := lower(normalize(plain, NFKC));
+        -- With an accent that stands alone, or what joined two emoji.
+        plain := regexp_replace(plain, '(?:\s|' || no_letter || ')[\u0300-\u036f\u200c\u200d]+|' || no_letter, ' ', 'g');
     END IF;
     -- Japanese and Chinese: each pair of neighbours of one script, and each Chinese character. See recall/words.py.
     IF octet_length(plain) > length(plain) AND plain ~ '[\u3005\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]' THEN
