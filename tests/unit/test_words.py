@@ -70,6 +70,12 @@ def test_what_is_no_letter_leaves_nothing_with_a_word(between: str) -> None:
     assert words(f"{between}one{between}2{between} {between}") == ["one", "2"]
 
 
+@pytest.mark.parametrize(("one", "other"), [("İzmir", "izmir"), ("ΜΕΓΆΛΟΣ", "μεγάλοσ"), ("μεγάλος", "ΜΕΓΆΛΟσ")])
+def test_a_word_has_one_lower_case(one: str, other: str) -> None:
+    assert words(one) == words(other)
+    assert len(words(one)) == 1
+
+
 def test_forms_are_looked_for_together() -> None:
     assert set(forms("went", "english")) == {"go", "went", "gone"}
     assert forms("went", "german") == ("went",)

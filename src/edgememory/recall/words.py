@@ -55,7 +55,9 @@ def words(text: str) -> list[str]:
     if text.isascii():
         plain = text.translate(_ASCII).split()
         return plain if max(map(len, plain), default=0) <= _LONGEST_WORD else [word[:_LONGEST_WORD] for word in plain]
-    folded = unicodedata.normalize("NFKC", text).lower().translate(_READ_AS)
+    lower = unicodedata.normalize("NFKC", text).lower()
+    # Of "İ" the dot is left as a mark, and a last "Σ" has another form than one within a word.
+    folded = lower.replace("i\u0307", "i").replace("\u03c2", "\u03c3").translate(_READ_AS)
     found: list[str] = []
     for word in _CUT.findall(folded):
         if _UNSPACED.match(word) is None:

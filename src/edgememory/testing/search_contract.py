@@ -149,6 +149,9 @@ class SearchContract:
             ("simple", "எனக்கு தமிழ் பிடிக்கும்", "தமிழ்"),
             ("simple", "اسمي مُحَمَّد", "مُحَمَّد"),
             ("simple", "אמר שָׁלוֹם", "שָׁלוֹם"),
+            ("turkish", "İstanbul'da", "istanbul"),
+            ("turkish", "izmir", "İzmir"),
+            ("simple", "μεγάλος δρόμος", "ΜΕΓΆΛΟΣ"),
             ("simple", "من می\u200cروم", "می\u200cروم"),
         ],
     )

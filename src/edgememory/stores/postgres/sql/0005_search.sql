@@ -22,7 +22,7 @@ DECLARE
     END::regconfig;
 BEGIN
     IF octet_length(plain) > length(plain) THEN
-        plain := lower(normalize(plain, NFKC));
+        plain := replace(translate(lower(normalize(plain, NFKC)), 'İς', 'iσ'), E'i\u0307', 'i');
         -- With an accent that stands alone, or what joined two emoji.
         plain := regexp_replace(plain, '(?:\s|' || no_letter || ')[\u0300-\u036f\u200c\u200d]+|' || no_letter, ' ', 'g');
     END IF;
