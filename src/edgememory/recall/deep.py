@@ -59,7 +59,7 @@ async def read_in_portions(items: Iterable[Item], read: Callable[[Item], None]) 
     for item in items:
         read(item)
         characters += len(item.text)
-        if characters > PORTION:
+        if characters >= PORTION:
             characters = 0
             await checkpoint()
 

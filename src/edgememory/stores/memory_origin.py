@@ -42,6 +42,8 @@ from edgememory.stores.paging import check_page, is_id, page
 _EPOCH_BITS = 32
 _START_OF_2020 = 1_577_836_800
 _FACT_KEY_BYTES = 512
+_SEARCHED = 8192
+"""Characters of a text, as in `sql/0005_search.sql`."""
 _CHANGE = msgspec.json.Decoder[Change](Change)
 
 
@@ -95,7 +97,8 @@ class InMemoryOrigin:
         metadata = {message.id: message.metadata for message in state.messages}
         # By what replaced a fact, and not by when: an id need not tell its time.
         shown = state if query.filters.former else replace(state, former=())
-        items = [item for item in items_of(shown) if suits(item, query.filters, metadata.get(item.id))]
+        allowed = (item for item in items_of(shown) if suits(item, query.filters, metadata.get(item.id)))
+        items = [replace(item, text=item.text[:_SEARCHED]) for item in allowed]
         for item in items:
             index.add(item.id, item.text)
         terms = [{term(form, query.language) for form in forms} for forms in query.terms]

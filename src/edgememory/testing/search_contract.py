@@ -170,6 +170,14 @@ class SearchContract:
         assert {match.text for match in await found(store, user, "tea")} == {*said}
         assert {match.text for match in await found(store, user, "milk")} == {*said}
 
+    async def test_what_is_searched_of_a_long_text_is_shown(self, store: OriginStore, user: UserKey) -> None:
+        searched = "é " * 4092 + "zebra é "
+        await store.commit(user, [Talk().says(searched + "giraffe " * 9_000)])
+        assert [match.text for match in await found(store, user, "zebra")] == [searched]
+        assert await found(store, user, "giraffe") == []
+        query = query_for("giraffe", "english")
+        assert (await store.search(user, query, limit=20)).frequencies == (0,)
+
     async def test_long_texts_without_spaces_are_taken_at_once(self, store: OriginStore, user: UserKey) -> None:
         talk, said = Talk(), "".join(map(chr, range(0x5000, 0x7000)))
         with anyio.fail_after(5):

@@ -7,8 +7,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    -- More of a text than this is not searched: a tsvector has its limits, and nobody says that much at once.
-    plain text := lower(left(text, 65536));
+    -- More of a text than this is not searched, as no more is shown: nobody says that much at once.
+    plain text := lower(left(text, 8192));
     unspaced text[] := '{}';
     -- Punctuation, symbols and emoji: where a database's locale is "C", each character beyond ASCII passes for a letter.
     no_letter CONSTANT text := '[\u00a1-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7\u055a-\u055f\u0589\u058a\u05be\u05f3\u05f4'
