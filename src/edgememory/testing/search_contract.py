@@ -1,6 +1,7 @@
 """What `OriginStore.search` promises: part of `OriginContract`."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import anyio
 import pytest
@@ -116,6 +117,13 @@ class SearchContract:
             ],
         )
         assert {match.text for match in await found(store, user, "tea", filters)} == expected
+
+    @pytest.mark.parametrize(
+        "id", ["ffffffff-ffff-7fff-8fff-ffffffffffff", "e677d21f-dc00-7000-8000-000000000000", str(UUID(int=7 << 76))]
+    )
+    async def test_what_was_made_at_no_time_is_found(self, store: OriginStore, user: UserKey, id: str) -> None:
+        await store.commit(user, [replace(Talk().remembers("likes tea"), id=id)])
+        assert [(match.text, match.at) for match in await found(store, user, "tea")] == [("likes tea", None)]
 
     @pytest.mark.parametrize(
         "text", ["'; DROP TABLE edgememory.users; --", "a & b | !c <-> d:*", "(tea", "\\x00 %", "t" * 999]

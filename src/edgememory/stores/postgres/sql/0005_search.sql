@@ -76,9 +76,10 @@ CREATE INDEX facts_words ON edgememory.facts
 CREATE FUNCTION edgememory.id_time(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN CASE
-    WHEN substr(id::text, 15, 1) = '7' THEN to_timestamp(('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 1000.0)
+    WHEN id::text ~ '^.{14}7.{4}[89ab]' AND id < 'e677d21f-dc00-0000-0000-000000000000' THEN
+        to_timestamp(('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 1000.0)
 END;
-COMMENT ON FUNCTION edgememory.id_time(uuid) IS 'When a UUIDv7 was made; null for any other.';
+COMMENT ON FUNCTION edgememory.id_time(uuid) IS 'When a UUIDv7 was made; null for any other, and from the year 10000 on.';
 
 CREATE FUNCTION edgememory.search(namespace text, user_id text, query json, also uuid[] DEFAULT '{}') RETURNS json
 LANGUAGE plpgsql STABLE PARALLEL SAFE
