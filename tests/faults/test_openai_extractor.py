@@ -271,6 +271,16 @@ async def test_fences_and_spaces_around_json_are_no_fault(
     assert len(server.requests) == 1
 
 
+@pytest.mark.timeout(10)  # a guard against a pattern that tries for ever: each takes milliseconds
+@pytest.mark.parametrize("text", ["```json" + "\n" * 8000, "```json" + " \n" * 4000 + "{", "```\n" * 4000])
+async def test_an_unfinished_fence_is_an_answer_like_any_other(
+    server: FaultyModelServer, extractor: OpenAIExtractor, text: str
+) -> None:
+    server.respond = completing(text)
+    with pytest.raises(StoreRejectedError, match="twice"):
+        await extractor.extract(SAID)
+
+
 @pytest.mark.parametrize(
     ("respond", "why"),
     [

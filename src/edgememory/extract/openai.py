@@ -1,6 +1,5 @@
 """An extractor that asks a model, on any server that speaks OpenAI's chat completions."""
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,6 @@ ANSWER_TOKENS = 8192
 """What a model may write, thoughts included: several times what the limits of an answer need."""
 ANSWER_BYTES = 256 * 1024
 
-_FENCED = re.compile(r"```\w*\s*\n(.*)\n\s*```", re.DOTALL)
 _RESPONSE_FORMAT = {
     "type": "json_schema",
     "json_schema": {"name": "what_a_conversation_leaves_behind", "schema": SCHEMA, "strict": True},
@@ -150,14 +148,21 @@ def _extracted(choice: _Choice) -> Extracted:
     if choice.finish_reason == "length":
         raise _UnusableAnswerError(f"it was longer than {ANSWER_TOKENS} tokens, and cut off")
     text = _text(choice)
-    fenced = _FENCED.search(text)
     try:
-        answer = msgspec.json.decode(text if fenced is None else fenced[1], type=Answer)
+        answer = msgspec.json.decode(_unfenced(text), type=Answer)
     except msgspec.DecodeError as error:
         raise _UnusableAnswerError(str(error)) from error
     return Extracted(
         facts=answer.facts, preferences=answer.preferences, name=answer.name or None, summary=answer.summary or None
     )
+
+
+def _unfenced(text: str) -> str:
+    """Return what stands between the first fence and the last, if the text does not begin with JSON itself."""
+    _, fence, fenced = text.partition("```")
+    if not fence or text.lstrip().startswith("{"):
+        return text
+    return fenced.partition("\n")[2].rpartition("```")[0]
 
 
 def _rejected(why: str) -> StoreRejectedError:
