@@ -12,7 +12,7 @@ def name(clauses: Sequence[str], *, at_first: bool) -> str | None:
         if found := patterns.NAME.match(clause):
             return person(found["rest"])
         if found := patterns.CALL_ME.match(clause):
-            # All of it, and with a capital: "call me back", "call me Tuesday".
+            # All of it, and with a capital: "call me back", "call me Tuesday", "I go by car".
             return found["rest"] if person(found["rest"]) == found["rest"] else None
         if at_first and (found := patterns.THIS_IS.match(clause)):
             return _introduced(found["rest"])

@@ -15,10 +15,13 @@ SUSPECT = re.compile(
     re.IGNORECASE,
 )
 """Fences, code, and the words of those who talk to a model through what it will be told."""
-NEGATED = re.compile(r"\b(?:not|never|no longer|no more|any ?more|nor|\w{1,10}n't)\b", re.IGNORECASE)
+NEGATED = re.compile(
+    r"\b(?:not|never|no (?:longer|more|one)|any ?more|nor|neither|none|nothing|nobody|nowhere|\w{1,10}n't)\b",
+    re.IGNORECASE,
+)
 
 _POINTING = re.compile(
-    r"\b(?:i|i'm|me|my|mine|we|us|our|you|your|yours|it|its|it's|this|that|these|those|them|they|him|her|his|their"
+    r"\b(?:i|i'm|me|my|mine|myself|we|us|our|you|your|yours|it|its|it's|this|that|these|those|them|they|him|her|his|their"
     r"|here|there|one|ones|option|better|today|tomorrow|morning|afternoon|evening)\b|\d",
     re.IGNORECASE,
 )
@@ -30,7 +33,7 @@ _NO_THING = re.compile(
 )
 _TAIL = re.compile(
     r" (?:very much|a lot|so much|too|as well|now|these days|at the moment|right now|the most|most|please|though"
-    r"|actually|really|instead|best)$",
+    r"|actually|really|instead|best|or|or so)$",
     re.IGNORECASE,
 )
 _TIME = re.compile(
@@ -38,7 +41,9 @@ _TIME = re.compile(
 )
 _LONG_AGO = re.compile(r"\b(?:when|as a|back then)\b", re.IGNORECASE)
 _NO_PLACE = re.compile(
-    r"\b(?:inc|ltd|llc|gmbh|corp|company|bank|insurance|support|sales|team|department)\b", re.IGNORECASE
+    r"\b(?:inc|ltd|llc|gmbh|corp|company|bank|insurance|support|sales|team|department|cancel|agent|operator"
+    r"|premium|plan|package|tariff|tier|subscription|account|version)\b(?!-)",
+    re.IGNORECASE,
 )
 _NO_WORK = re.compile(r"(?:nights?|weekends?|home|the moment|least|once|noon|free|all|you)\b", re.IGNORECASE)
 _PARTICLE = re.compile("de|da|do|del|della|di|du|la|le|el|van|von|der|den|of|upon|am|an|bin|al|y|the")
@@ -47,7 +52,8 @@ _NO_NAME = re.compile(
     "not|wrong|spelled|spelt|misspelled|missing|different|important|common|long|short|hard|in|on|at|still|also|already"
     "|there|here|correct|right|a|an|back|later|again|when|if|after|before|maybe|what|whatever|please|soon|now|my|your"
     "|our|this|that|it|mr|mrs|ms|sir|madam|crazy|about|for|to|of|under|up|down|out|easy|ok|okay|is|was|fear|hope|peace"
-    "|and|i|yes|no|hello|hi|thanks|sorry|very|really|quite|tired|listed|known|so",
+    "|and|i|yes|no|hello|hi|thanks|sorry|very|really|quite|tired|listed|known|so|irrelevant|unimportant|private|secret"
+    "|none|nobody|nothing|neither|nowhere|me|away|off|every|anyway|god",
     re.IGNORECASE,
 )
 
@@ -73,7 +79,10 @@ def place(rest: str) -> str | None:
     if NEGATED.search(rest) or SUSPECT.search(rest) or _LONG_AGO.search(rest):
         return None
     named = _capitalised(rest) or _small(_TIME.sub("", rest, count=1))
-    return None if named is None or _NO_PLACE.search(named) else named
+    if named is None:
+        return None
+    words = rest.split()[: named.count(" ") + 2]  # with the one behind: "Premium plan"
+    return None if _NO_PLACE.search(" ".join(words)) else named
 
 
 def person(rest: str) -> str | None:

@@ -53,7 +53,8 @@ def facts(clauses: Sequence[str], message: Message) -> Iterator[Found]:
         if diet := patterns.DIET.match(clause):
             yield _plain(f"Is {diet[1].lower()}", 8)
         yield from _allergies(clause, clauses[number + 1 :])
-        yield from _appointment(clause, clauses[number + 1 : number + 2], message)
+        if not any(map(patterns.CALLED_OFF.search, clauses[number:])):
+            yield from _appointment(clause, clauses[number + 1 : number + 2], message)
 
 
 def _plain(text: str, importance: int) -> Found:

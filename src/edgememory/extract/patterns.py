@@ -57,6 +57,7 @@ APPOINTMENT = _pattern(
 _MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 DAY = _pattern(rf"\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)days?|(?:{_MONTHS})(?= \d|$))\b")
 """A month only before a number or at the end: May and April are names as well."""
+CALLED_OFF = _pattern(r"\b(?:(?:cancel|reschedul|postpon)|(?:can't|cannot|won't) (?:make|come))")
 WHEN = _pattern(
     rf"{DAY.pattern}|\b(?:today|tonight|tomorrow|next (?:week|month|year)|noon)\b"
     r"|\b(?:at|on|the) (?:the )?\d|\d(?:st|nd|rd|th) of\b"
@@ -74,11 +75,14 @@ FROM_THE_AGENTS_SIDE = tuple(
 
 # The name
 
-NAME = _begins("my (?:full |first )?name is|my name's|i am called|i'm called|i go by")
-CALL_ME = _begins("(?:(?:you can|you may|everybody|everyone|just) )?calls? me")
+NAME = _begins("my (?:full |first )?name is|my name's")
+CALL_ME = _begins("(?:(?:you can|you may|everybody|everyone|just) )?calls? me|i am called|i'm called|i go by")
 THIS_IS = _begins("this is")
 CALLING = _pattern(r"(?:speaking|calling|here|again|from)\b")
-NO_PERSON = _pattern(r"\b(?:bank|insurance|support|sales|team|office|company|hotel|inc|ltd|gmbh)\b")
+NO_PERSON = _pattern(
+    r"\b(?:bank|insurance|support|sales|team|office|company|hotel|inc|ltd|gmbh"
+    r"|bad|news|service|absolutely|ridiculous|unacceptable|urgent)\b"
+)
 
 # Preferences
 

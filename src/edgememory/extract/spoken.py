@@ -16,10 +16,17 @@ _BREAK = re.compile(
     r" ?[,:] | [-\u2013\u2014] | (?:and|but|because|so|although|though|since|while|which|who) ", re.IGNORECASE
 )
 _FILLER = re.compile(
-    r"(?:(?:well|yes|yeah|yep|no|nope|hi|hello|hey|oh|um|uh|ok|okay|so|and|but|also|actually|sorry|listen|look|just"
-    r"|by the way|you know|i mean|to be honest|good (?:morning|afternoon|evening)|there|thank(?:s| you))\b[ ,.]*){1,6}",
+    r"(?:(?:well|yes|yeah|yep|no problem|no|nope|hi|hello|hey|oh|um|uh|ok|okay|so|and|but|also|actually|sorry|listen"
+    r"|look|just|by the way|you know|i mean|to be honest|good (?:morning|afternoon|evening)|there"
+    r"|thank(?:s| you))\b[ ,.]*){1,6}",
     re.IGNORECASE,
 )
+_TAKES_BACK = re.compile(
+    r"(?:well |actually |or |maybe )?(?:not?|just kidding|just joking)"
+    r"(?: (?:any ?more|any longer|now|really|at all|true|wait|sorry|though|actually)){0,2}",
+    re.IGNORECASE,
+)
+"""What was said before it was not meant. Not "not Basel", or "no problem"."""
 _REPORTS = re.compile(
     r"(?<!\bi )\b(?:said|says|told|tells|asked|asks|wrote|writes|claims|claimed|replied|answered)\b"
     r"|^(?:if|suppose|imagine|maybe|when)\b",
@@ -62,6 +69,9 @@ def clauses(sentence: str) -> list[str]:
     taken: list[str] = []
     for part in _BREAK.split(sentence.rstrip(" .!?;…")):
         clause = part.strip(" ,.!-")
+        if _TAKES_BACK.fullmatch(clause):
+            taken.clear()
+            continue
         if filler := _FILLER.match(clause):
             clause = clause[filler.end() :]
         if _REPORTS.search(clause):
