@@ -5,7 +5,15 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 import pytest
 
-from edgememory import ConfigError, EdgeMemory, Parts, StoreUnavailableError, Tier
+from edgememory import (
+    ConfigError,
+    EdgeMemory,
+    Parts,
+    StoreBlockedError,
+    StoreRejectedError,
+    StoreUnavailableError,
+    Tier,
+)
 from edgememory.models import UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.recall.embedder import Embedder, Vector
@@ -128,6 +136,45 @@ async def test_vectors_of_two_models_are_never_compared(
     async with raw_connection(migrated_database) as raw:
         indexes = await raw.fetch("SELECT FROM pg_indexes WHERE indexname LIKE 'embeddings_near%'")
         assert len(indexes) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("dimensions", [32, 64])
+async def test_whoever_has_the_former_model_leaves_the_vectors_alone(
+    origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str, dimensions: int
+) -> None:
+    await embeddings.prepare()
+    await origin.commit(USER, [Talk().says("Rex is my dog")])
+    await fill(embeddings)
+    async with open_embeddings(migrated_database, Renamed(dimensions)) as other:
+        await other.prepare()
+        await fill(other)
+        with pytest.raises(StoreBlockedError, match=rf"of another, {dimensions} dimensions.*reembed"):
+            await embeddings.fill()
+        assert await other.waiting() == 0
+
+
+class Choosy(Meanings):
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        if "Never" in texts:
+            raise StoreRejectedError("no", store="embedder", operation="embed")
+        return await super().embed(texts)
+
+
+@pytest.mark.anyio
+async def test_a_text_that_is_rejected_keeps_no_other_from_its_vector(
+    origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str
+) -> None:
+    await embeddings.prepare()
+    talk = Talk()
+    await origin.commit(USER, [talk.says("Rex is my dog"), talk.says("Never"), talk.says("My dog barks")])
+    async with open_embeddings(migrated_database, Choosy()) as choosy:
+        assert await fill(choosy) == 3
+    async with memory_of(origin, Choosy()) as memory:
+        found = [match.text for match in await memory.search("caller", "pet")]
+        assert sorted(found) == ["My dog barks", "Rex is my dog"]
+        found = [match.text for match in await memory.search("caller", "never") if match.why.similarity is None]
+        assert found == ["Never"]
 
 
 @pytest.mark.anyio

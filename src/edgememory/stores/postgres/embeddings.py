@@ -1,6 +1,7 @@
 """Which texts have vectors of which model, and filling in those that have none."""
 
-from collections.abc import AsyncGenerator
+import logging
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from importlib.resources import files
@@ -8,12 +9,14 @@ from importlib.resources import files
 import asyncpg
 from msgspec import Struct
 
-from edgememory.errors import StoreBlockedError
-from edgememory.recall.embedder import Embedder
+from edgememory.errors import StoreBlockedError, StoreRejectedError
+from edgememory.recall.embedder import Embedder, Vector
 from edgememory.recall.vectors import quantised
 from edgememory.stores.postgres.documents import vector_text
 from edgememory.stores.postgres.errors import postgres_errors
 from edgememory.stores.postgres.line import connected
+
+_log = logging.getLogger("edgememory")
 
 BATCH = 32
 """Texts at a time: decoding the vectors of 128 long ones would hold up the loop for 30 ms."""
@@ -23,6 +26,7 @@ _STORE = "embeddings"
 _SCHEMA = """
     SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'vector'
 """
+_MADE_OF = "SELECT model || ', ' || dimensions || ' dimensions' FROM edgememory.embedder"
 _WAITING = """
     SELECT count(*) FROM edgememory.embeddings WHERE model IS NULL OR model < $1 OR model > $1
 """
@@ -83,16 +87,19 @@ class Embeddings:
     async def fill(self) -> int:
         """Embed some of them, and say how many: 0 if none waits.
 
+        A text that the embedder rejects waits no longer, and is found by its words.
+
         Raises:
+            StoreBlockedError: the database has its vectors of another model by now.
             StoreError: the embedder or the database fails. What was filled in stays.
         """
         model = self._embedder.model
         with postgres_errors("fill", store=_STORE):
             schema = self._schema or await self._find_schema()
+            await self._check_model()
             rows = await self._connection.fetch(_BATCH, model, BATCH, TEXT_CHARACTERS)
         texts = [row["text"] for row in rows]
-        vectors = await self._embedder.embed([text for text in texts if text is not None])
-        found = iter(vectors)
+        found = iter(await self._embedded([text for text in texts if text is not None]))
         each = [None if text is None else next(found) for text in texts]
         written = [None if vector is None else vector_text(vector) for vector in each]
         # Snapshots carry those that a session can compare a query with, without asking anybody.
@@ -101,6 +108,24 @@ class Embeddings:
         with postgres_errors("fill", store=_STORE):
             await self._connection.execute(_KEEP.replace("{schema}", schema), model, *columns, written, small)
         return len(rows)
+
+    async def _check_model(self) -> None:
+        """A process that has run since before another model came would undo what `reembed` has done."""
+        made_of = await self._connection.fetchval(_MADE_OF)
+        if made_of != (ours := f"{self._embedder.model}, {self._embedder.dimensions} dimensions"):
+            message = f"the origin has vectors of {made_of}, and the embedder makes those of {ours}: run"
+            message += " `edgememory reembed`, or restart with the configuration that it was last run with"
+            raise StoreBlockedError(message, store=_STORE, operation="fill")
+
+    async def _embedded(self, texts: Sequence[str]) -> Sequence[Vector | None]:
+        """Embed them together, and where one is rejected each by itself."""
+        try:
+            return await self._embedder.embed(texts)
+        except StoreRejectedError as error:
+            if len(texts) == 1:
+                _log.warning("a text stays without a vector: %s", error)
+                return [None]
+        return [vector for text in texts for vector in await self._embedded([text])]
 
     async def index(self) -> None:
         """Build the index of the current model, which takes its time, and drop those of others."""
