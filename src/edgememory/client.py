@@ -234,7 +234,7 @@ class EdgeMemory:
         text, limit = check_query(query), check_limit(limit)
         spoken: Language = self._language if language is None else check_language(language)
         filters, vector = check_filters(filters), await meaning_of(text, runtime.embedder)
-        asked = query_for(text, spoken, filters, vector=vector)
+        asked = query_for(text, spoken, filters, vector=vector, embedder=runtime.embedder)
         if not asked.terms and vector is None:
             return []
         found = await candidates(runtime.tiered, user, asked, limit=limit, timeout=check_seconds("timeout", timeout))

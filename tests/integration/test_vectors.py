@@ -154,6 +154,24 @@ async def test_whoever_has_the_former_model_leaves_the_vectors_alone(
         assert await other.waiting() == 0
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("dimensions", [32, 64])
+async def test_where_the_model_is_another_meanwhile_words_do(
+    origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str, dimensions: int
+) -> None:
+    await embeddings.prepare()
+    await origin.commit(USER, [Talk().says("Rex is my dog")])
+    async with memory_of(origin, Meanings()) as memory:
+        async with open_embeddings(migrated_database, Renamed(dimensions)) as other:
+            await other.prepare()
+            await fill(other)
+        (match,) = await memory.search("caller", "dogs")
+        assert match.why.similarity is None
+        assert await memory.search("caller", "pet") == []
+        async with memory.session("caller") as session:
+            assert [match.text for match in await session.recall("dogs", deep=True, timeout=5)] == ["Rex is my dog"]
+
+
 class Choosy(Meanings):
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         if "Never" in texts:

@@ -44,7 +44,9 @@ class Query(Struct, frozen=True, kw_only=True):
     language: Language
     filters: Filters = ALL
     vector: tuple[float, ...] | None = None
-    """What it means, by the embedder of the origin's vectors."""
+    """What it means, by the embedder."""
+    model: str | None = None
+    """The embedder's. Where the origin's vectors are of another one, words alone count."""
 
 
 class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

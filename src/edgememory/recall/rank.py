@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 from itertools import islice
 
+from edgememory.recall.embedder import Embedder
 from edgememory.recall.language import Language
 from edgememory.recall.lexical import saturated, weight
 from edgememory.recall.query import ALL, Candidates, Filters, Item, Match, Query, Why
@@ -46,7 +47,12 @@ def asked(text: str, language: Language) -> dict[str, str]:
 
 
 def query_for(
-    text: str, language: Language, filters: Filters = ALL, *, vector: tuple[float, ...] | None = None
+    text: str,
+    language: Language,
+    filters: Filters = ALL,
+    *,
+    vector: tuple[float, ...] | None = None,
+    embedder: Embedder | None = None,
 ) -> Query:
     """Return what an origin is asked for *text*, and for what it means."""
     return Query(
@@ -54,6 +60,7 @@ def query_for(
         language=language,
         filters=filters,
         vector=vector,
+        model=None if embedder is None else embedder.model,
     )
 
 

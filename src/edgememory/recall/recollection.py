@@ -68,8 +68,9 @@ class Recollection:
 
         async def search() -> None:
             try:
-                vector = await meaning_of(text, self._runtime.embedder)
-                query = query_for(text, self._language, filters, vector=vector)
+                embedder = self._runtime.embedder
+                vector = await meaning_of(text, embedder)
+                query = query_for(text, self._language, filters, vector=vector, embedder=embedder)
                 if not query.terms and vector is None:
                     return
                 brought = await candidates(self._runtime.tiered, user, query, limit=limit, timeout=DEEP_TIMEOUT)

@@ -34,7 +34,13 @@ def entry_of(raw: str | bytes) -> Entry:
 
 def query_document(query: Query, limit: int) -> str:
     """Return what `edgememory.search` reads."""
-    document = {"terms": query.terms, "language": query.language, "filters": query.filters, "most": limit}
+    document = {
+        "terms": query.terms,
+        "language": query.language,
+        "filters": query.filters,
+        "most": limit,
+        "model": query.model,
+    }
     return msgspec.json.encode(document).decode()
 
 

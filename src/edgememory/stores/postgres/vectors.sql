@@ -79,10 +79,15 @@ AS $$
 DECLARE
     namespace_ CONSTANT text := $1;
     user_id_ CONSTANT text := $2;
-    wanted CONSTANT halfvec({dimensions}) := $4::halfvec({dimensions});
+    wanted halfvec({dimensions});
     ids uuid[];
     similarities json;
 BEGIN
+    -- An agent that still has another model: its vector is not even as long, perhaps.
+    IF query ->> 'model' IS DISTINCT FROM {model} THEN
+        RETURN json_build_object('found', edgememory.search(namespace_, user_id_, query), 'similarities', json_build_object());
+    END IF;
+    wanted := $4::halfvec({dimensions});
     SELECT array_agg(near.id), json_object_agg(near.id, 1 - near.distance) INTO ids, similarities
     FROM (
         SELECT id, vector::halfvec({dimensions}) <=> wanted AS distance
@@ -96,7 +101,7 @@ BEGIN
     );
 END $$;
 COMMENT ON FUNCTION edgememory.search_near(text, text, json, text) IS
-    'As edgememory.search, with the texts whose vectors are nearest to "vector", and the cosine of each.';
+    'As edgememory.search, with the texts whose vectors are nearest to "vector", and the cosine of each: where query.model is theirs.';
 
 INSERT INTO edgememory.embedder (model, dimensions) VALUES ({model}, {dimensions})
 ON CONFLICT (one) DO UPDATE SET model = excluded.model, dimensions = excluded.dimensions;
