@@ -24,6 +24,7 @@ from edgememory.stores.postgres import PostgresPrimary
 from edgememory.stores.postgres.embeddings import Embeddings, open_embeddings
 from edgememory.testing.embedder import HashEmbedder
 from edgememory.testing.talk import Talk
+from tests.proxy import proxy_to
 from tests.raw_postgres import raw_connection
 from tests.servers import each_postgres_version
 
@@ -209,6 +210,20 @@ async def test_an_embedder_that_does_not_fit_is_refused_at_the_start(
 class Broken(Meanings):
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         raise StoreUnavailableError("away", store="embedder", operation="embed")
+
+
+@pytest.mark.anyio
+async def test_a_network_that_is_gone_is_no_more_than_that(embeddings: Embeddings, migrated_database: str) -> None:
+    await embeddings.prepare()
+    async with proxy_to(int(migrated_database.rpartition(":")[2].partition("/")[0])) as proxy:
+
+        async def fail_without_network() -> None:
+            async with open_embeddings(proxy.dsn(migrated_database), Broken()):
+                proxy.open.clear()
+                await Broken().embed(["Rex is my dog"])
+
+        with pytest.raises(StoreUnavailableError, match="away"):
+            await fail_without_network()
 
 
 class Wordless(Meanings):

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from importlib.resources import files
 
@@ -161,7 +161,10 @@ async def open_embeddings(dsn: str, embedder: Embedder) -> AsyncGenerator[Embedd
         connection = await connected(dsn)
     try:
         yield Embeddings(connection, embedder)
-    finally:
+    except BaseException:
+        connection.terminate()  # the network may be gone: nobody would answer a farewell
+        raise
+    with suppress(OSError):  # a timeout is one
         await connection.close(timeout=5)
 
 
