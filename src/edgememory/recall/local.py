@@ -101,7 +101,8 @@ class LocalRecall:
                 self._add(message_item(shortened(message_of(change)), self._last.get(change.session_id)))
         for item in items_of(snapshot, known=self._items):
             self._add(item)
-        self._facts = {fact.key: fact for fact in (*snapshot.forgotten, *snapshot.facts)}
+        registers: tuple[Fact | Forgotten, ...] = (*snapshot.forgotten, *snapshot.facts)
+        self._facts = {fact.key: fact for fact in registers}
         self._seen = snapshot
 
     def _is_gone(self, item: Item, shown: Container[str], changes: Container[str]) -> bool:
