@@ -1,9 +1,11 @@
 """Texts found by what they mean, on real Postgres with pgvector."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from edgememory import (
     ConfigError,
@@ -31,6 +33,7 @@ from tests.servers import each_postgres_version
 __all__ = ["each_postgres_version"]
 
 USER = UserKey("default", "caller")
+AT = datetime(2019, 1, 1, tzinfo=UTC)
 
 
 class Meanings(HashEmbedder):
@@ -83,6 +86,36 @@ async def test_what_means_the_same_is_found(origin: PostgresPrimary, embeddings:
         async with memory.session("caller") as session:
             matches = await session.recall("pet", deep=True, timeout=5)
             assert "Rex is my dog" in {match.text for match in matches}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (Filters(kinds=("fact",)), {"Has a dog who eats a lot"}),
+        (Filters(kinds=("fact",), former=True), {"Has a dog who eats a lot", "Has a dog"}),
+        (Filters(kinds=("summary",), session_id="earlier"), {"About a dog, or two of them"}),
+        (Filters(except_session_id="now"), {"About a dog, or two of them", "Has a dog who eats a lot"}),
+        (Filters(role="assistant"), {"What a nice dog that is, is it not"}),
+        (Filters(agent_id="desk"), {"What a nice dog that is, is it not"}),
+        (Filters(metadata={"channel": 1}), {"What a nice dog that is, is it not"}),
+        (Filters(before=datetime(2020, 1, 1, tzinfo=UTC)), {"What a nice dog that is, is it not"}),
+        (Filters(kinds=("message",), session_id="never"), set[str]()),
+    ],
+)
+async def test_the_nearest_are_of_those_that_filters_allow(
+    origin: PostgresPrimary, embeddings: Embeddings, filters: Filters, expected: set[str]
+) -> None:
+    now, earlier = Talk("now"), Talk("earlier")
+    await embeddings.prepare()
+    nearer = [now.says(f"My dog {number}") for number in range(60)]
+    odd = now.says("What a nice dog that is, is it not", role="assistant", at=AT, metadata={"channel": 1})
+    others = [replace(odd, agent_id="desk"), earlier.sums_up("About a dog, or two of them")]
+    facts = [earlier.remembers("Has a dog"), earlier.remembers("Has a dog who eats a lot", replaces="Has a dog")]
+    await origin.commit(USER, [*nearer, *others, *facts])
+    await fill(embeddings)
+    async with memory_of(origin, Meanings()) as memory:
+        assert {match.text for match in await memory.search("caller", "pet", filters=filters)} == expected
 
 
 @pytest.mark.anyio

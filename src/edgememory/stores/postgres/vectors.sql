@@ -80,6 +80,8 @@ DECLARE
     namespace_ CONSTANT text := $1;
     user_id_ CONSTANT text := $2;
     wanted halfvec({dimensions});
+    most CONSTANT integer := coalesce((query ->> 'most')::integer, 40);
+    filters CONSTANT text := query #>> '{filters}';
     ids uuid[];
     similarities json;
 BEGIN
@@ -88,13 +90,25 @@ BEGIN
         RETURN json_build_object('found', edgememory.search(namespace_, user_id_, query), 'similarities', json_build_object());
     END IF;
     wanted := $4::halfvec({dimensions});
-    SELECT array_agg(near.id), json_object_agg(near.id, 1 - near.distance) INTO ids, similarities
-    FROM (
-        SELECT id, vector::halfvec({dimensions}) <=> wanted AS distance
-        FROM edgememory.embeddings
-        WHERE namespace = namespace_ AND user_id = user_id_ AND model = {model} AND vector IS NOT NULL
-        ORDER BY distance LIMIT coalesce((query ->> 'most')::integer, 40)
-    ) near;
+    IF coalesce(filters, '{}') = '{}' THEN
+        SELECT array_agg(near.id), json_object_agg(near.id, 1 - near.distance) INTO ids, similarities
+        FROM (
+            SELECT id, vector::halfvec({dimensions}) <=> wanted AS distance
+            FROM edgememory.embeddings
+            WHERE namespace = namespace_ AND user_id = user_id_ AND model = {model} AND vector IS NOT NULL
+            ORDER BY distance LIMIT most
+        ) near;
+    ELSE
+        -- The nearest of those allowed, each compared: among the nearest of all there may be none of them.
+        WITH allowed AS MATERIALIZED (
+            SELECT e.id, e.vector::halfvec({dimensions}) <=> wanted AS distance
+            FROM edgememory.allowed(namespace_, user_id_, filters::json) AS allowed(id)
+            JOIN edgememory.embeddings e ON (e.namespace, e.user_id, e.id) = (namespace_, user_id_, allowed.id)
+            WHERE e.model = {model} AND e.vector IS NOT NULL
+        )
+        SELECT array_agg(near.id), json_object_agg(near.id, 1 - near.distance) INTO ids, similarities
+        FROM (SELECT id, distance FROM allowed ORDER BY distance LIMIT most) near;
+    END IF;
     RETURN json_build_object(
         'found', edgememory.search(namespace_, user_id_, query, coalesce(ids, ARRAY[]::uuid[])),
         'similarities', coalesce(similarities, json_build_object())

@@ -81,6 +81,36 @@ RETURN CASE
 END;
 COMMENT ON FUNCTION edgememory.id_time(uuid) IS 'When a UUIDv7 was made; null for any other, and from the year 10000 on.';
 
+CREATE FUNCTION edgememory.allowed(namespace text, user_id text, filters json) RETURNS SETOF uuid
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT said.id
+    FROM json_to_record($3) AS wanted(kinds text[], session_id text, except_session_id text, agent_id text, role text,
+            after timestamptz, before timestamptz, metadata jsonb, former boolean)
+    CROSS JOIN LATERAL (
+        SELECT 'message' AS kind, m.id, m.at, m.session_id, m.agent_id, m.role, m.metadata::jsonb AS metadata, true AS holds
+        FROM edgememory.messages m WHERE m.namespace = $1 AND m.user_id = $2
+        UNION ALL
+        SELECT 'summary', s.id, edgememory.id_time(s.id), s.session_id, NULL, NULL, NULL, true
+        FROM edgememory.summaries s WHERE s.namespace = $1 AND s.user_id = $2
+        UNION ALL
+        SELECT 'fact', f.id, edgememory.id_time(f.id), NULL, NULL, NULL, NULL, f.replaced IS NULL OR f.replaced <= f.id
+        FROM edgememory.facts f WHERE f.namespace = $1 AND f.user_id = $2 AND f.text IS NOT NULL
+    ) said
+    WHERE (wanted.kinds IS NULL OR said.kind = ANY (wanted.kinds))
+        AND (wanted.session_id IS NULL OR said.session_id = wanted.session_id)
+        AND (wanted.except_session_id IS NULL OR said.session_id IS DISTINCT FROM wanted.except_session_id)
+        AND (wanted.agent_id IS NULL OR said.agent_id = wanted.agent_id)
+        AND (wanted.role IS NULL OR said.role = wanted.role)
+        AND (wanted.after IS NULL OR said.at >= wanted.after)
+        AND (wanted.before IS NULL OR said.at < wanted.before)
+        AND (wanted.metadata IS NULL OR said.metadata @> wanted.metadata)
+        AND (wanted.former OR said.holds)
+$$;
+COMMENT ON FUNCTION edgememory.allowed(text, text, json) IS
+    'Not for callers: which of the user''s texts the filters of a query let be found, as in edgememory.search.';
+
 CREATE FUNCTION edgememory.search(namespace text, user_id text, query json, also uuid[] DEFAULT '{}') RETURNS json
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
