@@ -124,6 +124,8 @@ class SearchContract:
     async def test_what_was_made_at_no_time_is_found(self, store: OriginStore, user: UserKey, id: str) -> None:
         await store.commit(user, [replace(Talk().remembers("likes tea"), id=id)])
         assert [(match.text, match.at) for match in await found(store, user, "tea")] == [("likes tea", None)]
+        for filters in (Filters(after=AT), Filters(before=AT)):
+            assert await found(store, user, "tea", filters) == []
 
     @pytest.mark.parametrize(
         "text", ["'; DROP TABLE edgememory.users; --", "a & b | !c <-> d:*", "(tea", "\\x00 %", "t" * 999]

@@ -163,7 +163,7 @@ BEGIN
             FROM edgememory.summaries s
             WHERE 'summary' = ANY (kinds) AND is_said
                 AND coalesce(edgememory.id_time(s.id), '-infinity') >= after_
-                AND coalesce(edgememory.id_time(s.id), '-infinity') < before_
+                AND (before_ = 'infinity' OR edgememory.id_time(s.id) < before_)
                 AND (session_ IS NULL OR s.session_id = session_)
                 AND (except_session_ IS NULL OR s.session_id <> except_session_)
         ),
@@ -173,7 +173,7 @@ BEGIN
             WHERE 'fact' = ANY (kinds) AND is_said
                 AND f.text IS NOT NULL AND (former_ OR f.replaced IS NULL OR f.replaced <= f.id)
                 AND coalesce(edgememory.id_time(f.id), '-infinity') >= after_
-                AND coalesce(edgememory.id_time(f.id), '-infinity') < before_
+                AND (before_ = 'infinity' OR edgememory.id_time(f.id) < before_)
                 AND session_ IS NULL
         ),
         -- One row for each term that a text holds.
