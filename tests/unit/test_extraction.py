@@ -9,8 +9,11 @@ import pytest
 
 from edgememory import EdgeMemory, Parts, StoreRejectedError, StoreUnavailableError, Tier
 from edgememory.changes import Change
+from edgememory.extract.changes import changes_of
+from edgememory.extract.checked import checked
 from edgememory.extract.extraction import ExtractionPolicy
 from edgememory.extract.extractor import Conversation, Extracted, ExtractedFact, ExtractedPreference
+from edgememory.extract.rules import extracted
 from edgememory.models import Awaiting, Claim, Committed, Snapshot, UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.stores.memory_origin import InMemoryOrigin
@@ -291,6 +294,20 @@ async def test_what_was_said_in_a_later_call_wins(world: World) -> None:
         await until(lambda: world.state.summaries)
     assert world.state.name == "Ann"
     assert world.state.facts == ()
+
+
+@pytest.mark.anyio
+async def test_a_call_that_is_read_late_brings_back_nothing_that_a_later_one_has_changed(world: World) -> None:
+    one, two = Talk("one"), Talk("two")
+    await world.origin.commit(USER, [one.says("I live in Bern. I like tea. I love jazz."), one.ends()])
+    await world.origin.commit(USER, [two.says("I moved to Lisbon. I hate tea now."), two.ends()])
+    first, second = await world.origin.claim_extractions("default", lease=60.0, limit=2)
+    for awaiting in (second, first):
+        page = await world.origin.get_messages(USER, session_id=awaiting.session_id)
+        said = Conversation(session_id=awaiting.session_id, messages=page.items, known=world.state)
+        left = checked(extracted(said), said)
+        await world.origin.finish_extraction(awaiting, changes_of(left, awaiting, world.state))
+    assert {fact.text for fact in world.state.facts} == {"Lives in Lisbon", "Dislikes tea", "Likes jazz"}
 
 
 @pytest.mark.anyio

@@ -309,6 +309,12 @@ def test_a_fact_replaces_the_one_that_no_longer_holds(said: str, known: str, rep
     assert was == replaces
 
 
+def test_a_fact_replaces_all_that_no_longer_hold() -> None:
+    both = [("Lives in Lisbon", "Lives in Bern"), ("Lives in Lisbon", "Lives in Bern, near the station")]
+    assert replaced("I moved to Lisbon", "Lives in Bern", "Has a dog", "Lives in Bern, near the station") == both
+    assert replaced("I live in Lisbon", "Lives in Lisbon", "Lives in Bern") == both[:1]
+
+
 def test_what_is_known_is_not_told_again() -> None:
     assert facts("I live in Lisbon", known=("lives in lisbon",)) == []
 

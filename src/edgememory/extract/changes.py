@@ -12,8 +12,9 @@ from edgememory.models import Awaiting, Snapshot
 def changes_of(extracted: Extracted, awaiting: Awaiting, known: Snapshot) -> list[Change]:
     """Return the changes to commit.
 
-    Their ids follow that of the session's end: what was said in a later call, while this one still waited, wins. They
-    are the same each time, and know of no deletion that the session did not know of.
+    Their ids follow that of the session's end: what was said in a later call, while this one still waited, wins; so
+    what would replace that is left out. They are the same each time, and know of no deletion that the session did not
+    know of.
     """
     ids = (_id_after(awaiting.id, steps) for steps in count(1))
     return list(_changes(extracted, awaiting, known, ids))
@@ -32,7 +33,11 @@ def _changes(extracted: Extracted, awaiting: Awaiting, known: Snapshot, ids: Ite
             name=preference.name,
             value=preference.value,
         )
+    newer = {fact.key for fact in known.facts if fact.id > awaiting.id}
+    stale = {fact_key(fact.text) for fact in extracted.facts if fact.replaces and fact_key(fact.replaces) in newer}
     for fact in extracted.facts:
+        if fact_key(fact.text) in stale:
+            continue
         yield FactRemembered(
             id=next(ids),
             session_id=session_id,

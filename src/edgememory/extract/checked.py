@@ -50,16 +50,18 @@ def checked(extracted: Extracted, conversation: Conversation) -> Extracted:
 def _facts(facts: Iterable[ExtractedFact], conversation: Conversation) -> Iterator[ExtractedFact]:
     known = {fact_key(fact.text) for fact in conversation.known.facts}
     heard = _heard(conversation) if conversation.language == "english" else None
-    seen: set[str] = set()
+    told = set(known)
+    seen: set[tuple[str, str | None]] = set()
     for fact in facts:
         text = _sane(fact.text, LIMITS.fact)
         if text is None or (heard is not None and _names_a_stranger(text, heard)):
             continue
         key = fact_key(text)
         replaces = _replaced(fact, key, known)
-        if key in seen or (key in known and replaces is None):
+        if (key, replaces) in seen or (key in told and replaces is None):
             continue
-        seen.add(key)
+        told.add(key)
+        seen.add((key, replaces))
         importance = min(max(fact.importance, IMPORTANCE[0]), IMPORTANCE[-1])
         yield ExtractedFact(text=text, importance=importance, replaces=replaces)
 

@@ -1,6 +1,6 @@
 """An extractor that needs no model: a small honest set of English patterns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edgememory.extract import asked
@@ -54,20 +54,22 @@ def extracted(conversation: Conversation) -> Extracted:
                     found.pop(fact.slot, None)  # the last one said holds, and stands last
                     found[fact.slot] = fact
     return Extracted(
-        facts=tuple(_new([*found.values()][-MOST_FACTS:], conversation.known.facts)),
+        facts=tuple(_new([*found.values()], conversation.known.facts))[-MOST_FACTS:],
         preferences=tuple(ExtractedPreference(name=each, value=value) for each, value in preferences.items()),
         name=name,
         summary=summary(conversation.messages),
     )
 
 
-def _new(found: Sequence[Found], known: Sequence[Fact]) -> Iterator[ExtractedFact]:
-    """Yield what is not known yet, with what it replaces."""
+def _new(found: Iterable[Found], known: Sequence[Fact]) -> Iterator[ExtractedFact]:
+    """Yield what is not known yet, and again for each further fact that it replaces."""
     keys = {fact.key for fact in known}
     for each in found:
-        if fact_key(each.text) not in keys:
-            replaced = next((fact.text for fact in known if each.replaces(fact.text)), None)
-            yield ExtractedFact(text=each.text, importance=each.importance, replaces=replaced)
+        key = fact_key(each.text)
+        replaced = [fact.text for fact in known if fact.key != key and each.replaces(fact.text)]
+        if replaced or key not in keys:
+            for text in replaced or (None,):
+                yield ExtractedFact(text=each.text, importance=each.importance, replaces=text)
 
 
 if TYPE_CHECKING:
