@@ -95,7 +95,10 @@ class ExtractionQueue(Protocol):
     async def postpone_extraction(
         self, awaiting: Awaiting, *, seconds: float, error: str, gives_up: bool = False
     ) -> None:
-        """Give one back, to be tried in *seconds*, or never again; *error* is kept with it."""
+        """Give one back, to be tried in *seconds*, or never again; *error* is kept with it.
+
+        Does nothing if somebody else has claimed it since.
+        """
         ...
 
 

@@ -60,7 +60,7 @@ class MemoryExtractions:
 
     def postpone(self, awaiting: Awaiting, *, seconds: float, error: str, gives_up: bool) -> None:
         held = self._held.get((awaiting.user, awaiting.id))
-        if held is not None and not held.done:
+        if held is not None and not held.done and held.awaiting.tries == awaiting.tries:
             held.due, held.error, held.done = self._now() + seconds, error, gives_up
 
     def forget(self, user: UserKey) -> None:

@@ -71,6 +71,16 @@ class ExtractionContract:
         await store.postpone_extraction(awaiting, seconds=0, error="prose", gives_up=True)
         assert await claimed(store, user) == []
 
+    async def test_whose_lease_is_over_disturbs_nobody(self, store: OriginStore, user: UserKey) -> None:
+        talk = Talk(base=0)
+        await store.commit(user, [talk.ends()])
+        (late,) = await claimed(store, user, lease=0.0)
+        (awaiting,) = await claimed(store, user)
+        await store.postpone_extraction(late, seconds=0, error="away")
+        assert await claimed(store, user) == []
+        await store.postpone_extraction(late, seconds=0, error="prose", gives_up=True)
+        assert await store.finish_extraction(awaiting, [talk.remembers("Has a dog")]) is not None
+
     async def test_a_deletion_takes_what_awaits_extraction_along(self, store: OriginStore, user: UserKey) -> None:
         talk = Talk(base=0)
         await store.commit(user, [talk.ends()])

@@ -35,7 +35,7 @@ _CLAIM = "SELECT edgememory.claim_extractions($1, $2, $3)::text"
 _FINISH = "SELECT edgememory.finish_extraction($1, $2, $3::text::uuid, $4::json)::text"
 _HAS_EMBEDDER = "SELECT to_regclass('edgememory.embedder') IS NOT NULL"
 _EMBEDDER = "SELECT model || ', ' || dimensions || ' dimensions' FROM edgememory.embedder"
-_POSTPONE = "SELECT edgememory.postpone_extraction($1, $2, $3::text::uuid, $4, $5, $6)::text"
+_POSTPONE = "SELECT edgememory.postpone_extraction($1, $2, $3::text::uuid, $4, $5, $6, $7)::text"
 
 
 class _Runs(Protocol):
@@ -125,7 +125,8 @@ class PostgresPrimary:
     async def postpone_extraction(
         self, awaiting: Awaiting, *, seconds: float, error: str, gives_up: bool = False
     ) -> None:
-        await self._run("postpone_extraction", _POSTPONE, awaiting.user, awaiting.id, seconds, error, gives_up)
+        given = awaiting.id, awaiting.tries, seconds, error, gives_up
+        await self._run("postpone_extraction", _POSTPONE, awaiting.user, *given)
 
     async def warm(self) -> None:
         """Open one connection ahead, unless there is one. A pool passed in is its owner's to warm."""

@@ -54,13 +54,14 @@ COMMENT ON FUNCTION edgememory.finish_extraction(text, text, uuid, json) IS
     'Commits what was extracted, once: null if somebody else has done so, or the user was deleted meanwhile.';
 
 CREATE FUNCTION edgememory.postpone_extraction(
-    namespace text, user_id text, id uuid, seconds double precision, error text, gives_up boolean
+    namespace text, user_id text, id uuid, tries integer, seconds double precision, error text, gives_up boolean
 ) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
     UPDATE edgememory.extractions e
-    SET due = clock_timestamp() + make_interval(secs => seconds), error = $5, done = gives_up
-    WHERE e.namespace = $1 AND e.user_id = $2 AND e.id = $3 AND NOT e.done;
+    SET due = clock_timestamp() + make_interval(secs => seconds), error = $6, done = gives_up
+    WHERE e.namespace = $1 AND e.user_id = $2 AND e.id = $3 AND e.tries = $4 AND NOT e.done;
 $$;
-COMMENT ON FUNCTION edgememory.postpone_extraction(text, text, uuid, double precision, text, boolean) IS
-    'Gives a claimed extraction back, to be tried in "seconds", or never again; "error" says why and stays.';
+COMMENT ON FUNCTION edgememory.postpone_extraction(text, text, uuid, integer, double precision, text, boolean) IS
+    'Gives a claimed extraction back, to be tried in "seconds", or never again; "error" says why and stays. Does nothing if '
+    'somebody else has claimed it since: "tries" is then another.';
