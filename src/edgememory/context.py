@@ -191,6 +191,8 @@ _HIDDEN = re.compile(
     "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 """What is not seen, or turns round what is. Not the joiners, which Persian, Hindi and families of emoji need."""
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2,}")
+"""Variation selectors. A character has one at most: a run of them is text that nobody sees, a byte in each."""
 _BRACKETS = {"<": "&lt;", "\ufe64": "&lt;", "\uff1c": "&lt;", ">": "&gt;", "\ufe65": "&gt;", "\uff1e": "&gt;"}
 """With the small and the wide ones, which a model may take for the others."""
 _ASCII_CONTROLS = [*map(chr, range(0x20)), "\x7f"]
@@ -203,8 +205,11 @@ def _harmless(lines: list[str]) -> list[str]:
 
 def _is_plain(text: str) -> bool:
     # Looking for each control character is several times as fast as `isprintable`, where there are but these.
-    controls = any(map(text.__contains__, _ASCII_CONTROLS)) if text.isascii() else not text.isprintable()
-    return not controls and not any(map(text.__contains__, _BRACKETS))
+    if text.isascii():
+        hidden = any(map(text.__contains__, _ASCII_CONTROLS))
+    else:
+        hidden = not text.isprintable() or _SELECTORS.search(text) is not None
+    return not hidden and not any(map(text.__contains__, _BRACKETS))
 
 
 def _made_plain(line: str) -> str:
@@ -212,6 +217,7 @@ def _made_plain(line: str) -> str:
         line = " ".join(line.splitlines()).replace("\t", " ")  # these are frequent, and this way is quick
         if not line.isprintable():
             line = _GAPS.sub(" ", _HIDDEN.sub("", line))
+    line = _SELECTORS.sub("", line)  # what held them apart is gone by now
     for bracket, escaped in _BRACKETS.items():
         line = line.replace(bracket, escaped)
     return line

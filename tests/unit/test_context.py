@@ -152,9 +152,13 @@ ATTACKS = [
 ]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=300)
 NASTY = st.lists(
-    st.sampled_from([*LINE_ENDS, *ATTACKS, *TITLES, "- ", "é", "\u202e", "\u200b", "\t", " "]) | TEXTS, min_size=1
+    st.sampled_from([*LINE_ENDS, *ATTACKS, *TITLES, "- ", "é", "\u202e", "\u200b", "\t", " ", "\ufe0f", "\U000e0100"])
+    | TEXTS,
+    min_size=1,
 ).map("".join)
-UNSEEN = re.compile("[\u00ad\u200b\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
+UNSEEN = re.compile(
+    "[\u00ad\u200b\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}"
+)
 
 
 def everywhere(text: str) -> Snapshot:
@@ -207,6 +211,10 @@ def test_any_snapshot_is_one_fence_within_its_tokens(snapshot: Snapshot, max_tok
         ("می\u200cخواهم", "می\u200cخواهم"),  # noqa: RUF001 - Persian needs its joiners
         ("👩\u200d👧", "👩\u200d👧"),
         ("hi\U000e0069\U000e0067", "hi"),
+        ("hi\U000e0159\U000e0157", "hi"),
+        ("hi\ufe00\ufe01\U000e0157 <b>", "hi &lt;b&gt;"),
+        ("I \u2764\ufe0f \u845b\U000e0100\u98fe", "I \u2764\ufe0f \u845b\U000e0100\u98fe"),
+        ("\u2764\ufe0f\u200b\ufe0f\t", "\u2764 "),
         ("1 < 2 & 3 > 2", "1 &lt; 2 & 3 &gt; 2"),
         ("東京\u3000駅", "東京 駅"),
     ],
