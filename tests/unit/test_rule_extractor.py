@@ -1,6 +1,9 @@
 """The extractor without a model: what it must find, and, more important, what it must not."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from threading import get_ident
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -459,6 +462,25 @@ async def test_the_extractor_gives_what_the_rules_say() -> None:
     conversation = Conversation(session_id="s", messages=(message,), known=Snapshot(version=1, exists=True))
     assert await extractor.extract(conversation) == extracted(conversation)
     await extractor.aclose()
+
+
+class Witness(tuple[Message, ...]):
+    """Messages that know who has read them."""
+
+    readers: ClassVar[set[int]] = set()
+
+    def __iter__(self) -> Iterator[Message]:
+        self.readers.add(get_ident())
+        return super().__iter__()
+
+
+@pytest.mark.anyio
+async def test_a_long_call_is_not_read_on_the_event_loop() -> None:
+    message = Message(id="1", session_id="s", role="user", text="I live in Bern.", at=AT)
+    snapshot = Snapshot(version=1, exists=True)
+    await RuleExtractor().extract(Conversation(session_id="s", messages=Witness((message,)), known=snapshot))
+    assert len(Witness.readers) == 1
+    assert get_ident() not in Witness.readers
 
 
 def test_what_the_rules_say_is_believed_whole() -> None:
