@@ -20,7 +20,7 @@ RECALL = (
         _SESSIONS,
     ),
     Mutant(
-        "what was forgotten is found",
+        "what was refused is found",
         "recall/local.py",
         "return item.id not in shown and item.id not in self._brought",
         "return False",

@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from edgememory import EdgeMemory, InvalidInputError, Parts, Session, StoreUnavailableError, Tier
+from edgememory.changes import Change
 from edgememory.models import Entry, UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.recall.deep import meaning_of
@@ -242,6 +243,16 @@ async def test_a_session_that_learns_of_a_deletion_before_it_forgets_what_was_sa
     assert recalled() == []
     view.make(Talk(base=view.base).says("I have a new PIN"))
     assert recalled() == ["I have a new PIN"]
+
+
+def test_what_the_origin_refused_is_recalled_no_longer() -> None:
+    view, recall = View(started=1.5), LocalRecall("english")
+    changes: list[Change] = [Talk().says("My parrot sleeps"), Talk().remembers("Has a parrot")]
+    for change in changes:
+        view.make(change)
+    assert len(recall.search("parrot", view.snapshot, view.own, limit=10)) == 2
+    view.unmake([change.id for change in changes])
+    assert recall.search("parrot", view.snapshot, view.own, limit=10) == []
 
 
 class Replica(InMemoryOrigin):
