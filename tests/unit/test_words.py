@@ -76,6 +76,10 @@ def test_a_word_has_one_lower_case(one: str, other: str) -> None:
     assert len(words(one)) == 1
 
 
+def test_a_middle_dot_parts_two_words() -> None:
+    assert words("ジョン・スミス") == ["ジョ", "ョン", "スミ", "ミス"]
+
+
 def test_forms_are_looked_for_together() -> None:
     assert set(forms("went", "english")) == {"go", "went", "gone"}
     assert forms("went", "german") == ("went",)

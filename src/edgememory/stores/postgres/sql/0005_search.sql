@@ -13,7 +13,7 @@ DECLARE
     -- Punctuation, symbols and emoji: where a database's locale is "C", each character beyond ASCII passes for a letter.
     no_letter CONSTANT text := '[\u00a1-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7\u055a-\u055f\u0589\u058a\u05be\u05f3\u05f4'
         '\u060c\u061b-\u061f\u066a-\u066d\u06d4\u0964\u0965\u104a\u104b\u1361-\u1368\u17d4-\u17d6\u200b\u200e-\u206f\u20a0-\u20cf'
-        '\u2190-\u245f\u2500-\u2775\u2794-\u2bff\u2e00-\u2e2e\u3000-\u3004\u3008-\u3020\u3030\ufe00-\ufe0f\ufeff'
+        '\u2190-\u245f\u2500-\u2775\u2794-\u2bff\u2e00-\u2e2e\u3000-\u3004\u3008-\u3020\u3030\u30fb\ufe00-\ufe0f\ufeff'
         '\U0001f000-\U0001faff\U000e0000-\U000e0fff]';
     configuration CONSTANT regconfig := CASE
         WHEN language IN ('danish', 'dutch', 'english', 'finnish', 'french', 'german', 'hungarian', 'italian', 'norwegian',
