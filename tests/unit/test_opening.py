@@ -81,7 +81,7 @@ async def test_what_is_still_closing_is_not_opened(anyio_backend: str) -> None:
             await memory.open()
         refused.set()
 
-    world.outbox.aclose = close  # type: ignore[method-assign]
+    world.outbox.aclose = close  # type: ignore[method-assign]  # what closing waits for
     async with memory:
         pass
     assert refused.is_set()
@@ -108,7 +108,7 @@ async def test_closing_closes_every_store(anyio_backend: str) -> None:
         return aclose
 
     for name, store in stores.items():
-        store.aclose = closing(name)  # type: ignore[method-assign, union-attr]
+        store.aclose = closing(name)  # type: ignore[method-assign, union-attr]  # each is watched
     async with EdgeMemory(parts):
         assert closed == []
     assert sorted(closed) == sorted(stores)

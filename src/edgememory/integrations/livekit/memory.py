@@ -66,7 +66,7 @@ class LiveKitMemory:
         loop = asyncio.new_event_loop()  # LiveKit's own comes later
         try:
             process.userdata[_PREPARED] = loop.run_until_complete(self._prepared())
-        except Exception:
+        except Exception:  # Whatever it is, a process without a memory ready is better than none.
             _log.exception("a job's process does not stand ready with a memory")
         finally:
             loop.close()
