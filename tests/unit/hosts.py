@@ -1,12 +1,25 @@
 """Hosts of agents, one beside or after the other, on one origin and one outbox."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
+
+import pytest
 
 from edgememory import EdgeMemory, Parts, Session, Tier
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.store import CacheStore, ReplicaStore
 from edgememory.stores.memory_origin import InMemoryOrigin
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return cast(str, request.param)
+
+
+@pytest.fixture
+async def memory(anyio_backend: str) -> AsyncIterator[EdgeMemory]:
+    async with EdgeMemory.in_memory() as memory:
+        yield memory
 
 
 class World:

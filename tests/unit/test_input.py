@@ -1,24 +1,15 @@
 """What is refused at the door, and what is just small enough."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
 import pytest
 
 from edgememory import EdgeMemory, InvalidInputError, Session
-from tests.unit.hosts import World
+from tests.unit.hosts import World, anyio_backend, memory
 
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return cast(str, request.param)
-
-
-@pytest.fixture
-async def memory(anyio_backend: str) -> AsyncIterator[EdgeMemory]:
-    async with EdgeMemory.in_memory() as memory:
-        yield memory
+__all__ = ["anyio_backend", "memory"]
 
 
 LONG = "x" * 513

@@ -1,8 +1,8 @@
 """Opening and closing EdgeMemory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import anyio
 import pytest
@@ -11,18 +11,9 @@ from edgememory import EdgeMemory, EdgeMemoryError, Parts
 from edgememory.models import UserKey
 from edgememory.stores.memory import InMemoryStore
 from tests.unit.fakes import FakeReplica
-from tests.unit.hosts import World, texts
+from tests.unit.hosts import World, anyio_backend, memory, texts
 
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return cast(str, request.param)
-
-
-@pytest.fixture
-async def memory(anyio_backend: str) -> AsyncIterator[EdgeMemory]:
-    async with EdgeMemory.in_memory() as memory:
-        yield memory
+__all__ = ["anyio_backend", "memory"]
 
 
 async def test_what_is_closed_says_so(anyio_backend: str) -> None:

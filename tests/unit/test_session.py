@@ -1,8 +1,7 @@
 """Sessions and EdgeMemory as an agent uses them, everything in process memory."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import pytest
@@ -13,20 +12,11 @@ from edgememory.models import UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.testing.examples import AWKWARD_IDS
 from edgememory.testing.talk import Talk
-from tests.unit.hosts import World, texts
+from tests.unit.hosts import World, anyio_backend, memory, texts
+
+__all__ = ["anyio_backend", "memory"]
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return cast(str, request.param)
-
-
-@pytest.fixture
-async def memory(anyio_backend: str) -> AsyncIterator[EdgeMemory]:
-    async with EdgeMemory.in_memory() as memory:
-        yield memory
 
 
 def facts(session: Session) -> list[str]:
