@@ -58,6 +58,15 @@ def test_a_read_token_reads_and_writes_nothing(worker: WorkerServer, client: htt
         assert code(reader.get("/v1/outbox/depth?now=1")) == (403, "forbidden")
 
 
+@pytest.mark.parametrize(("token", "refused"), [(READ_TOKEN, (403, "forbidden")), ("wrong", (401, "unauthorized"))])
+def test_who_is_refused_hears_it_however_much_they_had_to_say(
+    worker: WorkerServer, key: str, token: str, refused: tuple[int, str]
+) -> None:
+    with caller(worker, token) as refused_client:
+        for _ in range(5):
+            assert code(put(refused_client, key, "x" * 4_000_000, "1.0.0")) == refused
+
+
 @pytest.mark.parametrize("unknown", ["/", "/v1", "/v2/entries/k", "/v1/entries", "/v1/entries/a/b", "/v1/outbox/k/no"])
 def test_a_path_that_is_not_there(client: httpx.Client, unknown: str) -> None:
     assert code(client.get(unknown)) == (404, "not_found")

@@ -44,6 +44,7 @@ export default {
     try {
       return await answer(request, env);
     } catch (thrown) {
+      await readToEnd(request);
       if (thrown instanceof Response) return thrown;
       log(thrown);
       return refusal(500, "internal", "The Worker failed; its log says where.");
@@ -598,21 +599,30 @@ async function fields(request, limit, ...names) {
   return checked(values, ...names);
 }
 
+/** The body's text. What is too large is read too: see `readToEnd`. */
 async function bodyOf(request, limit) {
-  const tooLarge = () => refusal(413, "too_large", `The body may have ${limit} bytes at most.`);
-  if (Number(request.headers.get("Content-Length")) > limit) throw tooLarge();
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  const texts = [];
+  const chunks = [];
   let bytes = 0;
+  for await (const chunk of request.body ?? []) {
+    bytes += chunk.length;
+    if (bytes <= limit) chunks.push(chunk);
+  }
+  if (bytes > limit) throw refusal(413, "too_large", `The body may have ${limit} bytes at most.`);
   try {
-    for await (const chunk of request.body ?? []) {
-      bytes += chunk.length;
-      if (bytes > limit) throw tooLarge();
-      texts.push(decoder.decode(chunk, { stream: true }));
-    }
-    return texts.join("") + decoder.decode();
-  } catch (error) {
-    throw error instanceof TypeError ? refusal(400, "bad_request", "The body is no UTF-8.") : error;
+    return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode();
+  } catch {
+    throw refusal(400, "bad_request", "The body is no UTF-8.");
+  }
+}
+
+/** Answered before its body has come, a connection is closed: the client would see that, and not the refusal. */
+async function readToEnd(request) {
+  if (request.bodyUsed) return;
+  try {
+    await request.body?.pipeTo(new WritableStream());
+  } catch {
+    // The client is gone, and with it whoever would have read the answer.
   }
 }
 
