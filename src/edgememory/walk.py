@@ -249,13 +249,18 @@ class Walk:
 
     def _judge(self, found: _Found) -> Verdict:
         verdict = self._verdict(found.entry)
-        if verdict is Verdict.FRESH and found.unconfirmed >= self._tiers.policy.near_ttl:
+        policy = self._tiers.policy
+        if verdict is Verdict.FRESH and found.unconfirmed >= policy.near_ttl:
             verdict = Verdict.STALE
+        if found.tier != NEAR and verdict in (Verdict.FRESH, Verdict.STALE):  # process memory cannot confirm itself
+            self._hold(self._user, found.entry, unconfirmed=found.unconfirmed, left=found.left)
+        if found.entry.snapshot.is_tombstone and found.unconfirmed >= policy.near_keep:
+            # Kept for what it keeps out. The user may be back, and deleted anew: that drops what is said over this one.
+            self._at_least = max(self._at_least, found.entry.snapshot.version)
+            verdict = Verdict.EXPIRED
         match verdict:
             case Verdict.FRESH | Verdict.STALE:
                 self._candidate = _newer(self._candidate, found)
-                if found.tier != NEAR:  # process memory cannot confirm itself
-                    self._hold(self._user, found.entry, unconfirmed=found.unconfirmed, left=found.left)
             case Verdict.BEHIND | Verdict.EXPIRED:
                 self._fall_back_on(found)
             case Verdict.GONE:

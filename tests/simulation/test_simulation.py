@@ -44,6 +44,7 @@ def test_the_promises_hold_whatever_goes_wrong() -> None:
     [
         pytest.param(1001238, id="what was refused is shown for good by a session that was left in another process"),
         pytest.param(1002479, id="a load that another reader had begun answers with what was true before a commit"),
+        pytest.param(1795901655, id="who is back talks over the host's old tombstone, and a later deletion drops it"),
     ],
 )
 def test_a_world_that_found_a_bug_once(seed: int) -> None:

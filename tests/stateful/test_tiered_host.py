@@ -182,6 +182,34 @@ async def test_what_was_deleted_stays_out_of_the_host_long_after_near_keep() -> 
     assert held.snapshot.is_tombstone
 
 
+async def test_a_tombstone_that_outlives_near_keep_does_not_hide_who_is_back() -> None:
+    host = Host()
+    await host.fills()
+    async with host.process() as process:
+        await process.offer(ANNA, await host.origin.delete(ANNA))
+    await host.origin.commit(ANNA, [Talk(base=2).remembers("Has a cat")])
+    await anyio.sleep(POLICY.near_keep)
+    host.edge.switch.hang()
+    async with host.process() as process:
+        read = await process.read(ANNA)
+    assert (read.tier, read.status, [fact.text for fact in read.snapshot.facts]) == ("origin", "fresh", ["Has a cat"])
+
+
+async def test_a_tombstone_that_outlives_near_keep_still_keeps_out_what_it_deleted() -> None:
+    host = Host()
+    entry = await host.fills()
+    async with host.process() as process:
+        await process.offer(ANNA, await host.origin.delete(ANNA))
+    host.edge = FakeCache()
+    await host.edge.put(ANNA, entry, keep=1e6)
+    await anyio.sleep(POLICY.near_keep)
+    host.origin.switch.fail(AWAY)
+    async with host.process() as process:
+        read = await process.read(ANNA)
+        assert (read.tier, read.status, read.snapshot.is_tombstone) == ("host", "degraded", True)
+        assert process.deletion(ANNA).version == 2
+
+
 async def test_what_the_region_confirms_is_remembered_where_the_host_was_late_to_hear_of_it() -> None:
     host = Host()
     await host.fills()
