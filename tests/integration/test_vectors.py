@@ -173,6 +173,26 @@ async def test_vectors_of_two_models_are_never_compared(
 
 
 @pytest.mark.anyio
+async def test_the_same_model_at_another_length_is_another(
+    origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str
+) -> None:
+    async with open_embeddings(migrated_database, Renamed(32)) as former:
+        await former.prepare()
+        await origin.commit(USER, [Talk().says("Rex is my dog"), Talk().says("My dog barks")])
+        await fill(former)
+        await former.index()
+    async with memory_of(origin, Renamed(32)) as agent, open_embeddings(migrated_database, Renamed(64)) as longer:
+        await longer.prepare()
+        assert await longer.waiting() == 2
+        await fill(longer)
+        await longer.index()
+        assert await agent.search("caller", "pet") == [], "whose agent has the former length finds by words"
+        assert [match.text for match in await agent.search("caller", "rex", limit=1)] == ["Rex is my dog"]
+        async with memory_of(origin, Renamed(64)) as memory:
+            assert len(await memory.search("caller", "pet")) == 2
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("dimensions", [32, 64])
 async def test_whoever_has_the_former_model_leaves_the_vectors_alone(
     origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str, dimensions: int
@@ -227,6 +247,23 @@ async def test_a_text_that_is_rejected_keeps_no_other_from_its_vector(
         assert sorted(found) == ["My dog barks", "Rex is my dog"]
         found = [match.text for match in await memory.search("caller", "never") if match.why.similarity is None]
         assert found == ["Never"]
+
+
+class Refusing(Meanings):
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        raise StoreRejectedError("no such parameter", store="embedder", operation="embed")
+
+
+@pytest.mark.anyio
+async def test_an_embedder_that_takes_no_text_at_all_leaves_them_waiting(
+    origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str
+) -> None:
+    await embeddings.prepare()
+    await origin.commit(USER, [Talk().says("Rex is my dog")])
+    async with open_embeddings(migrated_database, Refusing()) as refusing:
+        with pytest.raises(StoreRejectedError, match="no such parameter"):
+            await refusing.fill()
+    assert await embeddings.waiting() == 1
 
 
 @pytest.mark.anyio

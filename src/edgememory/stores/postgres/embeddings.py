@@ -21,6 +21,8 @@ _log = logging.getLogger("edgememory")
 BATCH = 32
 """Texts at a time: decoding the vectors of 128 long ones would hold up the loop for 30 ms."""
 TEXT_CHARACTERS = 8192
+_PLAIN_TEXT = "Hello"
+"""What every embedder takes that takes anything."""
 
 _STORE = "embeddings"
 _SCHEMA = """
@@ -87,11 +89,12 @@ class Embeddings:
     async def fill(self) -> int:
         """Embed some of them, and say how many: 0 if none waits.
 
-        A text that the embedder rejects waits no longer, and is found by its words.
+        A text that the embedder rejects, where it takes others, waits no longer, and is found by its words.
 
         Raises:
             StoreBlockedError: the database has its vectors of another model by now.
-            StoreError: the embedder or the database fails. What was filled in stays.
+            StoreError: the embedder or the database fails, or the embedder takes no text at all. What was filled in
+                stays.
         """
         model = self._embedder.model
         with postgres_errors("fill", store=_STORE):
@@ -123,6 +126,7 @@ class Embeddings:
             return await self._embedder.embed(texts)
         except StoreRejectedError as error:
             if len(texts) == 1:
+                await self._embedder.embed([_PLAIN_TEXT])  # or all texts would be left without, for good
                 _log.warning("a text stays without a vector: %s", error)
                 return [None]
         return [vector for text in texts for vector in await self._embedded([text])]

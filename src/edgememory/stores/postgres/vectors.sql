@@ -85,8 +85,8 @@ DECLARE
     ids uuid[];
     similarities json;
 BEGIN
-    -- An agent that still has another model: its vector is not even as long, perhaps.
-    IF query ->> 'model' IS DISTINCT FROM {model} THEN
+    -- An agent that still has another model, or the same at another length.
+    IF query ->> 'model' IS DISTINCT FROM {model} OR vector_dims($4::halfvec) <> {dimensions} THEN
         RETURN json_build_object('found', edgememory.search(namespace_, user_id_, query), 'similarities', json_build_object());
     END IF;
     wanted := $4::halfvec({dimensions});
@@ -116,6 +116,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION edgememory.search_near(text, text, json, text) IS
     'As edgememory.search, with the texts whose vectors are nearest to "vector", and the cosine of each: where query.model is theirs.';
+
+-- The same model at another length is another: nothing tells their vectors apart but that.
+DO $$
+DECLARE
+    former text;
+BEGIN
+    IF EXISTS (SELECT FROM edgememory.embedder WHERE model = {model} AND dimensions <> {dimensions}) THEN
+        FOR former IN
+            SELECT indexname FROM pg_indexes WHERE schemaname = 'edgememory' AND starts_with(indexname, 'embeddings_near_')
+        LOOP
+            EXECUTE format('DROP INDEX edgememory.%I', former);
+        END LOOP;
+        UPDATE edgememory.embeddings SET model = NULL, vector = NULL, small = NULL WHERE model = {model};
+    END IF;
+END $$;
 
 INSERT INTO edgememory.embedder (model, dimensions) VALUES ({model}, {dimensions})
 ON CONFLICT (one) DO UPDATE SET model = excluded.model, dimensions = excluded.dimensions;
