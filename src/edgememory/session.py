@@ -78,7 +78,7 @@ class Session:
         self._open_timeout = open_timeout
         self._leave_timeout = leave_timeout
         self._opened: Stay | Unidentified | None = None
-        self._identifying: anyio.Event | None = None
+        self._identifying = anyio.Lock(fast_acquire=True)
         self._left = False
 
     @property
@@ -258,13 +258,16 @@ class Session:
         Raises:
             InvalidInputError: the id is empty, too long, or holds what no store can keep; it is not the session's user.
         """
-        user, unidentified = check_user(self._namespace, user_id), self._stay
-        if self._user is not None or not isinstance(unidentified, Unidentified):
-            if user != self._user:
+        user = check_user(self._namespace, user_id)
+        async with self._identifying:
+            unidentified = self._stay
+            if isinstance(unidentified, Unidentified):
+                await self._become(user, unidentified)
+            elif user != self._user:
                 raise InvalidInputError("this session is another user's already: open one for each user")
-            return
-        self._user, self._identifying = user, anyio.Event()
-        stay = self._stay_of(user)
+
+    async def _become(self, user: UserKey, unidentified: Unidentified) -> None:
+        self._user, stay = user, self._stay_of(user)
         try:
             await stay.open(at_least=self._at_least, timeout=self._open_timeout)
             # From here on nothing is awaited: the outbox gets all of it in one step.
@@ -272,7 +275,6 @@ class Session:
                 stay.make(change)
             self._opened = stay
         finally:
-            self._identifying.set()
             if self._opened is not stay:
                 self._user = None
         if self._left:
@@ -287,8 +289,8 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if self._identifying is not None:
-                await self._identifying.wait()  # A caller who hangs up meanwhile has still said what was said.
+            async with self._identifying:  # A caller who hangs up meanwhile has still said what was said.
+                pass
         finally:
             self._left = True
             await self._stay.leave(timeout=self._leave_timeout)

@@ -168,6 +168,32 @@ async def test_who_gives_up_identifying_may_try_again(world: World, memory: Edge
     assert world.origin.texts(ANNA) == []
 
 
+async def test_who_identifies_the_same_caller_meanwhile_has_the_memory_too(world: World, memory: EdgeMemory) -> None:
+    await world.knows_anna()
+    world.cache.switch.hang("get")
+    async with memory.session(None, timeout=3.0) as session, anyio.create_task_group() as group:
+        group.start_soon(session.identify, "anna")
+        await begun(session)
+        world.cache.switch.heal()
+        await session.identify("anna")
+        assert session.snapshot.name == "Anna"
+
+
+async def test_where_one_gives_up_identifying_the_next_one_does_it(world: World, memory: EdgeMemory) -> None:
+    world.outbox.switch.hang("pending")
+    async with memory.session(None, timeout=3.0) as session, anyio.create_task_group() as group:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as impatient:
+                impatient.start_soon(session.identify, "anna")
+                await begun(session)
+                group.start_soon(session.identify, "bert")
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+        await begun(session)
+        assert session.user_id == "bert"
+        world.outbox.switch.heal()
+
+
 async def test_a_caller_who_hangs_up_while_being_identified_has_said_it(world: World, memory: EdgeMemory) -> None:
     world.origin.switch.hang("get")
     async with anyio.create_task_group() as group:

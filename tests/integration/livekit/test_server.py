@@ -1,4 +1,4 @@
-"""The agent server, where its memory cannot start."""
+"""The agent server, where it cannot start."""
 
 import pytest
 
@@ -13,6 +13,14 @@ def misconfigured() -> EdgeMemory:
 async def test_a_server_whose_memory_cannot_start_ends_with_the_reason_and_no_other() -> None:
     server = MemoryServer(LiveKitMemory(misconfigured))
     with pytest.raises(ConfigError, match=r"outbox\.path is missing"):
+        await server.run(unregistered=True)
+    await server.drain()
+    await server.aclose()
+
+
+async def test_a_server_without_an_entrypoint_ends_with_the_reason_and_no_other() -> None:
+    server = MemoryServer(LiveKitMemory(EdgeMemory.in_memory))
+    with pytest.raises(RuntimeError, match="entrypoint"):
         await server.run(unregistered=True)
     await server.drain()
     await server.aclose()

@@ -23,14 +23,17 @@ class MemoryServer(AgentServer):
         super().__init__(**options)  # type: ignore[arg-type]  # its many options are its own matter, version by version
         self._memory = memory
         self._began = False
+        self.on("worker_started", self._note_beginning)
+
+    def _note_beginning(self) -> None:
+        self._began = True
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         # Before it takes jobs: a configuration that is wrong ends the server here, in words.
         await self._memory.start()
-        self._began = True
         await super().run(devmode=devmode, unregistered=unregistered)
 
-    # Whoever ends a server that could not begin is to see why, and not what LiveKit misses then.
+    # LiveKit ends a server that could not begin, too: whoever runs it is to see why, and not what LiveKit misses then.
 
     async def drain(self, timeout: NotGivenOr[int | None] = NOT_GIVEN) -> None:
         if self._began:
