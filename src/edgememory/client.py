@@ -95,6 +95,7 @@ class EdgeMemory:
         self._stack = AsyncExitStack()
         self._assembled: Parts | None = None
         self._opening = self._closing = False
+        self._changing = anyio.Lock(fast_acquire=True)
         self._running: Runtime | None = None
 
     @classmethod
@@ -316,10 +317,12 @@ class EdgeMemory:
             raise EdgeMemoryError("still closing: wait for aclose() before it is opened again")
         self._opening = True
         try:
-            yield
-        except BaseException:
-            await self._close()
-            raise
+            async with self._changing:
+                try:
+                    yield
+                except BaseException:
+                    await self._close()
+                    raise
         finally:
             self._opening = False
 
@@ -337,16 +340,18 @@ class EdgeMemory:
     async def aclose(self) -> None:
         """Make what is queued durable, give delivery a last moment, and close the stores.
 
-        What the origin has not taken by then waits in the outbox for the next process.
+        What the origin has not taken by then waits in the outbox for the next process. What is being opened is waited
+        for.
         """
-        runtime, self._running = self._running, None
-        self._closing = True
-        try:
-            if runtime is not None:
-                await self._settle(runtime)
-            await self._close()
-        finally:
-            self._closing = False
+        async with self._changing:
+            runtime, self._running = self._running, None
+            self._closing = True
+            try:
+                if runtime is not None:
+                    await self._settle(runtime)
+                await self._close()
+            finally:
+                self._closing = False
 
     async def _settle(self, runtime: Runtime) -> None:
         with anyio.move_on_after(self._close_timeout, shield=True):

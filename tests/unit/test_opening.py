@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
@@ -153,5 +154,28 @@ async def test_on_asyncio_it_may_be_opened_and_closed_in_different_tasks(anyio_b
 
     assert await asyncio.create_task(talk()) == 1
     await asyncio.create_task(memory.aclose())
+    with pytest.raises(EdgeMemoryError, match="not open"):
+        await memory.warm("anna")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_what_is_closed_while_it_is_opened_closes_all_that_it_opened(anyio_backend: str) -> None:
+    world, assembling, goes_on = World(), anyio.Event(), anyio.Event()
+    closed: list[str] = []
+
+    async def assemble(stack: AsyncExitStack) -> Parts:
+        assembling.set()
+        await goes_on.wait()
+        stack.callback(closed.append, "server")
+        return world.parts()
+
+    memory = EdgeMemory(assemble)
+    async with anyio.create_task_group() as group:
+        group.start_soon(memory.open)
+        await assembling.wait()
+        group.start_soon(memory.aclose)
+        await anyio.wait_all_tasks_blocked()
+        goes_on.set()
+    assert closed == ["server"]
     with pytest.raises(EdgeMemoryError, match="not open"):
         await memory.warm("anna")
