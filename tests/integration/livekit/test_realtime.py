@@ -126,6 +126,20 @@ async def test_a_realtime_model_is_told_nothing_of_who_is_not_verified_enough(
     assert set(speaker.instructions) == {"Be kind."}
 
 
+async def test_a_realtime_model_is_told_once_the_caller_is_verified(
+    agent_session: AgentSession[None], session: Session, speaker: Speaker
+) -> None:
+    call = Call(session, Caller("ana", Verified.CALLER_ID))
+    attach(agent_session, call)
+    agent = MemoryAgent(instructions="Be kind.")
+    await agent_session.start(agent, capture_run=True)
+    call.confirm()
+    for _ in range(2):
+        await agent.update_memory()
+        assert speaker.instructions[-1].startswith("Be kind.\n\n<user_memory>")
+        assert speaker.instructions[-1].count(DOG) == 1
+
+
 async def test_a_realtime_model_that_refuses_the_block_talks_without(
     agent_session: AgentSession[None], session: Session, speaker: Speaker
 ) -> None:

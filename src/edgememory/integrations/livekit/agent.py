@@ -21,8 +21,8 @@ class MemoryAgentMixin(Agent):
     too. Without a user message, as in a greeting, it stands after the instructions. It costs a reply 2 ms as a rule,
     and at most `recall_timeout`; whatever fails, the reply goes without it.
 
-    A realtime model sees no such copy: it has the block in its instructions from `on_enter` on, as of then. Whoever
-    overrides that calls ``await super().on_enter()`` first.
+    A realtime model sees no such copy: it has the block in its instructions from `on_enter` on, as of then, and anew
+    with each `update_memory`. Whoever overrides `on_enter` calls ``await super().on_enter()`` first.
     """
 
     _told = ""
@@ -45,6 +45,13 @@ class MemoryAgentMixin(Agent):
 
     async def on_enter(self) -> None:
         await super().on_enter()
+        await self.update_memory()
+
+    async def update_memory(self) -> None:
+        """Tell a realtime model what is known by now: call it after `Call.confirm` or `Call.identify`.
+
+        Other models are told with each turn: then it does nothing. It never raises for a model's service.
+        """
         try:
             capabilities = self.realtime_llm_session.capabilities
         except RuntimeError:

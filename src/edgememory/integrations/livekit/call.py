@@ -46,11 +46,17 @@ class Call:
         return self.caller.verified >= self._disclose
 
     def confirm(self) -> None:
-        """Say that the caller has shown who they are: the next turn has the block."""
+        """Say that the caller has shown who they are: the next turn has the block.
+
+        A realtime model has it once ``await agent.update_memory()`` was called.
+        """
         self.caller = Caller(self.caller.user_id, Verified.CONFIRMED)
 
     async def identify(self, user_id: str, verified: Verified = Verified.CONFIRMED) -> None:
-        """Say who the caller is, where nobody was known: the next turn has the block, if *verified* is enough."""
+        """Say who the caller is, where nobody was known: the next turn has the block, if *verified* is enough.
+
+        A realtime model has it once ``await agent.update_memory()`` was called.
+        """
         await self.session.identify(user_id)
         self.caller = Caller(user_id, verified)
 
