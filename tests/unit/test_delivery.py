@@ -405,6 +405,22 @@ async def test_one_bad_user_holds_up_no_other(origin: FakeOrigin, outbox: FakeOu
     assert all(origin.texts(user) == ["good"] for user in others)
 
 
+async def test_a_bug_in_a_store_holds_up_no_other_change_and_is_counted(origin: FakeOrigin, outbox: FakeOutbox) -> None:
+    origin.judge = refuses(ValueError("a driver's own"), "bad")
+    good, bad = said("good"), said("bad")
+    await outbox.append(ANNA, [*bad, *good])
+    async with delivering(outbox, origin) as running:
+        assert not await running.delivery.drained()
+        while (await outbox.pending(ANNA)).changes != tuple(bad):
+            await running.delivery.settled()
+        assert anyio.current_time() < DeliveryPolicy().lease
+        origin.judge = lambda user, changes: None
+        await running.until_empty()
+        assert running.counters.background_errors == running.counters.delivery_failures > 0
+        running.counters.background_errors = 0
+    assert sorted(origin.texts(ANNA)) == ["bad", "good"]
+
+
 async def test_a_hanging_origin_is_given_up_and_asked_again(origin: FakeOrigin, outbox: FakeOutbox) -> None:
     async with delivering(outbox, origin) as running:
         origin.switch.hang()

@@ -165,7 +165,7 @@ class Delivery:
             try:
                 async with self._commits:
                     is_settled = await self._commit(claim, batch)
-            except EdgeMemoryError as error:
+            except Exception as error:  # also a bug in a store: it would hold up all of the user's other changes
                 self._failed(claim.user, error)
                 failed += batch
                 failures += 1
@@ -248,7 +248,7 @@ class Delivery:
         self._idle.set()
         self._idle = anyio.Event()
 
-    def _failed(self, user: UserKey, error: EdgeMemoryError) -> None:
+    def _failed(self, user: UserKey, error: Exception) -> None:
         self._failures[user] = self._failures.get(user, 0) + 1
         self._setbacks += 1
         self._counters.delivery_failures += 1
@@ -257,8 +257,11 @@ class Delivery:
             if self.blocked is None:
                 _log.error("delivery is blocked until somebody acts: %s", error)
             self.blocked = error
-        else:
+        elif isinstance(error, EdgeMemoryError):
             _log.info("delivery failed, to be tried again: %s", error)
+        else:
+            self._counters.background_errors += 1
+            _log.error("delivery failed as no store may, to be tried again: %s", error, exc_info=error)
 
     def _succeeded(self, settled: Settled, delivered: Sequence[Change] = ()) -> None:
         # Once more, for a session that has opened meanwhile on what the outbox then still held.
