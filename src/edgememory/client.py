@@ -343,15 +343,17 @@ class EdgeMemory:
         What the origin has not taken by then waits in the outbox for the next process. What is being opened is waited
         for.
         """
-        async with self._changing:
-            runtime, self._running = self._running, None
-            self._closing = True
-            try:
-                if runtime is not None:
-                    await self._settle(runtime)
-                await self._close()
-            finally:
-                self._closing = False
+        with anyio.CancelScope(shield=True):  # An agent that was cancelled closes it all the same.
+            await self._changing.acquire()
+        runtime, self._running = self._running, None
+        self._closing = True
+        try:
+            if runtime is not None:
+                await self._settle(runtime)
+            await self._close()
+        finally:
+            self._closing = False
+            self._changing.release()
 
     async def _settle(self, runtime: Runtime) -> None:
         with anyio.move_on_after(self._close_timeout, shield=True):

@@ -401,6 +401,12 @@ ENDING = (
         "                    await closing.wait()\n",
     ),
     Mutant(
+        "who is cancelled closes nothing",
+        "client.py",
+        "        with anyio.CancelScope(shield=True):  # An agent",
+        "        with anyio.CancelScope():  # An agent",
+    ),
+    Mutant(
         "closing does not wait for what is queued",
         "client.py",
         "            await runtime.writer.written()\n            if runtime.delivers:\n",

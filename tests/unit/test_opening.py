@@ -179,3 +179,21 @@ async def test_what_is_closed_while_it_is_opened_closes_all_that_it_opened(anyio
     assert closed == ["server"]
     with pytest.raises(EdgeMemoryError, match="not open"):
         await memory.warm("anna")
+
+
+async def test_whoever_is_cancelled_closes_it_all_the_same(anyio_backend: str) -> None:
+    world = World()
+    closed: list[str] = []
+
+    async def assemble(stack: AsyncExitStack) -> Parts:
+        stack.callback(closed.append, "server")
+        return world.parts()
+
+    memory = EdgeMemory(assemble)
+    with anyio.CancelScope() as scope:
+        async with memory:
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert closed == ["server"]
+    with pytest.raises(EdgeMemoryError, match="not open"):
+        await memory.warm("anna")
