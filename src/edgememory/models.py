@@ -253,4 +253,4 @@ class Receipt(Struct, frozen=True):
     """The tombstone's: nothing below it will be served by a cleared store."""
     stores: tuple[Cleared, ...]
     dropped: int
-    """Changes of this user that still waited in the outbox here; the origin will drop them."""
+    """Changes of this user that still waited in the outbox here, or to get there; the origin will drop them."""

@@ -507,7 +507,7 @@ async def test_the_receipt_of_a_deletion_names_an_edge_that_did_not_answer(
     assert cleared == {
         "origin": True,
         "memory": True,
-        "memory of other processes": True,
+        "memory of other processes": False,
         "edge": False,
         "outbox": True,
     }

@@ -20,6 +20,12 @@ NO_RESURRECTION = (
         "    if False:\n        return Cleared(",
     ),
     Mutant(
+        "a receipt for others who look where it is not cleared",
+        "deletion.py",
+        "if not store.cleared and store.store not in near]:",
+        "if False]:",
+    ),
+    Mutant(
         "a deletion drops nothing that arrives late",
         "apply.py",
         "    return change.base >= snapshot.erased_at\n",

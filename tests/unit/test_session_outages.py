@@ -12,6 +12,7 @@ import trio.testing
 from edgememory import EdgeMemory, NotCommittedError, NotDurableError, Session, StoreError
 from edgememory.breaker import FAILURES_TO_OPEN
 from edgememory.errors import StoreBlockedError, StoreUnavailableError
+from edgememory.freshness import Policy
 from edgememory.look import REFRESH_AGE
 from edgememory.outbox import writer
 from edgememory.testing.talk import Talk
@@ -436,9 +437,52 @@ async def test_a_deletion_names_the_stores_that_were_not_cleared(world: World, m
     world.outbox.switch.fail(BROKEN, "pending")
     receipt = await memory.delete_user("anna")
     problems = {store.store: store.error or "" for store in receipt.stores if not store.cleared}
-    assert set(problems) == {"cache-0", "outbox"}
+    assert set(problems) == {"memory of other processes", "cache-0", "outbox"}
     assert "connection refused" in problems["cache-0"]
     assert "disk is full" in problems["outbox"]
+
+
+async def test_other_processes_count_as_cleared_only_where_no_store_can_confirm_what_they_hold(
+    world: World, memory: EdgeMemory
+) -> None:
+    await world.knows_anna()
+    async with world.host() as other:
+        await other.warm("anna")
+        await trio.testing.wait_all_tasks_blocked()
+        world.cache.switch.fail(UNAVAILABLE, "put")
+        receipt = await memory.delete_user("anna")
+        world.origin.switch.fail(UNAVAILABLE)
+        await anyio.sleep(Policy().near_keep - 60)
+        await other.warm("anna")
+        world.cache.switch.fail(UNAVAILABLE)
+        await anyio.sleep(Policy().near_keep - 60)
+        read = await other.warm("anna")
+        assert (read.tier, read.snapshot.exists) == ("memory", True), "the cache has confirmed it"
+    (elsewhere,) = (store for store in receipt.stores if store.store == "memory of other processes")
+    assert not elsewhere.cleared
+    assert "cache-0" in (elsewhere.error or "")
+
+
+async def test_other_processes_may_hold_what_was_deleted_for_as_long_after_a_cache_has_shown_it(
+    world: World, memory: EdgeMemory
+) -> None:
+    world.cache.cleared_after = 60.0
+    receipt = await memory.delete_user("anna")
+    by = {store.store: store.effective_by.timestamp() for store in receipt.stores if store.effective_by is not None}
+    assert by["memory of other processes"] == by["cache-0"] + Policy().near_keep == by["memory"] + 3660
+
+
+async def test_a_deletion_counts_what_is_on_its_way_to_the_outbox(world: World, memory: EdgeMemory) -> None:
+    async with memory.session("anna") as session:
+        session.remember("taken")
+        await session.committed()
+        world.outbox.switch.fail(BROKEN, "append")
+        session.remember("of the deleted")
+        receipt = await memory.delete_user("anna")
+        assert receipt.dropped == 1
+        assert "outbox" in {store.store for store in receipt.stores if not store.cleared}
+        world.outbox.switch.heal()
+        await memory.flush(timeout=60)
 
 
 async def test_a_cache_that_was_not_even_asked_is_not_cleared(world: World, memory: EdgeMemory) -> None:
