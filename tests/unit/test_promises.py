@@ -62,8 +62,8 @@ def erased(at: float = 2.5, version: int = 2) -> Committed:
     return committed(at, version, erased_at=version, erased_time=at, exists=False)
 
 
-def deleted(at: float = 2.6, **fields: Any) -> Deleted:
-    return Deleted(at=at, began=2.4, **OF, version=2, cleared=frozenset({"edge"}), **fields)
+def deleted(at: float = 2.6, cleared: frozenset[str] = frozenset({"edge"})) -> Deleted:
+    return Deleted(at=at, began=2.4, **OF, version=2, cleared=cleared)
 
 
 def asked(began: float, at: float, at_least: int = 0) -> Asked:
@@ -125,6 +125,8 @@ BROKEN: dict[str, list[tuple[Sequence[Event], dict[str, Snapshot]]]] = {
     "deleted_stays_deleted": [
         ([made(), erased(), deleted(), got(3.0, SAID)], GONE),
         ([made(), erased(), deleted(), got(7.0, SAID, process="q")], GONE),
+        ([made(), erased(), deleted(cleared=frozenset()), got(3.0, SAID)], GONE),
+        ([made(), erased(), deleted(), Evicted(at=2.7, region="r", user="ana"), got(3.0, SAID)], GONE),
     ],
     "one_load": [([asked(1.0, 2.0), asked(1.1, 2.0), asked(1.2, 2.0)], KEPT)],
     "caches_converge": [
@@ -164,6 +166,7 @@ SOUND: list[tuple[Sequence[Event], dict[str, Snapshot]]] = [
     ([committed(2.5, 3), got(32.4, status="stale")], KEPT),
     ([made(), erased(), deleted(), got(3.0, SAID, process="q")], GONE),  # another process' memory, for `near_keep`
     ([made(), erased(), deleted(), Evicted(at=2.7, region="r", user="ana"), got(7.0, SAID, process="q")], GONE),
+    ([made(), erased(), deleted(cleared=frozenset()), got(7.0, SAID, process="q")], GONE),
     ([made(base=2), erased(), deleted(), got(3.0, SAID)], KEPT),  # said in knowledge of the deletion
     ([made(refusable=True), left(), Drained(at=9.0, host="h", waiting=0, dead=frozenset({"id"}))], LOST),
     ([made(base=1), committed(erased_at=2, ids=("id",), dropped=("id",))], KEPT),

@@ -21,10 +21,7 @@ def deleted_stays_deleted(history: History) -> Iterator[str]:
             shown = [change for change in shown if not survives(change, state.erased_at, state.erased_time)]
             if not shown or _knows_nothing(got, deleted) or is_lost(state, history, by=got.at):
                 continue
-            evicted = any(
-                (e.region, e.user) == (got.region, got.user) and deleted.began <= e.at <= got.at for e in evictions
-            )
-            if "edge" not in deleted.cleared or evicted or _effective(history, deleted, got, lefts) > got.began:
+            if got.process != deleted.process and not _must_know(history, deleted, got, evictions, lefts):
                 continue
             yield from (f"{got} shows {change}, deleted by {deleted}" for change in shown)
 
@@ -34,14 +31,18 @@ def _knows_nothing(got: Got, deleted: Deleted) -> bool:
     return got.tier == "" and got.process != deleted.process
 
 
-def _effective(history: History, deleted: Deleted, got: Got, lefts: list[Left]) -> float:
-    """When nothing of the user is left in *got*'s process.
+def _must_know(history: History, deleted: Deleted, got: Got, evictions: list[Evicted], lefts: list[Left]) -> bool:
+    """Say whether another process hears of it by then: the one that deleted knows it, whatever the stores say."""
+    evicted = any((e.region, e.user) == (got.region, got.user) and deleted.began <= e.at <= got.at for e in evictions)
+    return "edge" in deleted.cleared and not evicted and _effective(history, deleted, got, lefts) <= got.began
 
-    Another process' memory keeps it for a while, and takes it anew when it leaves a session that was open then, or
-    while neither the cache nor the origin can be asked.
+
+def _effective(history: History, deleted: Deleted, got: Got, lefts: list[Left]) -> float:
+    """When nothing of the user is left in *got*'s process, which is another.
+
+    Its memory keeps it for a while, and takes it anew when it leaves a session that was open then, or while neither the
+    cache nor the origin can be asked.
     """
-    if got.process == deleted.process:
-        return deleted.at  # it knows better than any location
     replicas = {f"replica {name}" for name in history.replicas.get(got.region, ())}
     lag = 0.0 if replicas <= deleted.cleared else history.longest_lag
     own = [left.at for left in lefts if left.process == got.process and left.user == got.user]
