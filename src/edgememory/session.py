@@ -302,7 +302,8 @@ class Session:
         with `anyio.fail_after`. Of what another process delivers, this one sees that it has left the outbox, no more.
 
         Raises:
-            NotCommittedError: some of them were dropped by a deletion, or refused; nobody was identified.
+            NotCommittedError: some of them were dropped by a deletion, or refused; nobody was identified; the memory
+                was closed meanwhile.
             StoreError: the outbox cannot be asked.
         """
         return await self._stay.committed()

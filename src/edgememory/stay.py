@@ -6,7 +6,7 @@ from collections.abc import Callable
 import anyio
 
 from edgememory.changes import Change, FactsUsed, MessageAdded, SessionEnded
-from edgememory.errors import EdgeMemoryError, NotCommittedError, StoreError
+from edgememory.errors import EdgeMemoryError, NotCommittedError, NotDurableError, StoreError
 from edgememory.ids import next_id
 from edgememory.look import look
 from edgememory.models import Entry, UserKey
@@ -163,8 +163,13 @@ class Stay:
     async def committed(self) -> int:
         """Wait until none of the changes waits any more; see `Session.committed`."""
         runtime, view = self._runtime, self.view
-        await runtime.writer.appended(self._user).wait()
+        try:
+            await runtime.writer.appended(self._user).wait()
+        except NotDurableError as error:
+            raise NotCommittedError("the memory was closed before they reached the outbox") from error
         while True:
+            if runtime.writer.ended:  # To ask a closed outbox would open it again.
+                raise NotCommittedError("the memory was closed: what the origin does not have yet waits in the outbox")
             pending = await runtime.outbox.pending(self._user)
             if not any(change.id in view.own for change in pending.changes):
                 break

@@ -430,6 +430,22 @@ async def test_a_deletion_that_the_origin_did_not_take_raises_and_deletes_nothin
         assert texts(session) == ["in the call before"]
 
 
+@pytest.mark.parametrize("store", ["origin", "outbox"])
+async def test_who_waits_for_the_origin_hears_that_the_memory_was_closed(world: World, store: str) -> None:
+    async def wait(session: Session) -> None:
+        with pytest.raises(NotCommittedError, match="closed"):
+            await session.committed()
+
+    async with anyio.create_task_group() as group:
+        async with world.host() as memory, memory.session("anna") as session:
+            getattr(world, store).switch.fail(UNAVAILABLE, "commit", "append")
+            session.remember("never taken")
+            group.start_soon(wait, session)
+            await trio.testing.wait_all_tasks_blocked()
+        group.cancel_scope.deadline = anyio.current_time() + 60
+    assert not group.cancel_scope.cancelled_caught, "it waits no more"
+
+
 async def test_a_deletion_names_the_stores_that_were_not_cleared(world: World, memory: EdgeMemory) -> None:
     await world.knows_anna()
     await memory.warm("anna")

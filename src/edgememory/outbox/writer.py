@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from edgememory.changes import Change
-from edgememory.errors import EdgeMemoryError
+from edgememory.errors import EdgeMemoryError, NotDurableError
 from edgememory.models import Pending, UserKey
 from edgememory.outbox.backoff import backoff
 from edgememory.store import Outbox
@@ -31,6 +31,8 @@ class _Queue:
     """The last that succeeded."""
     answer: Pending | None = None
     written: anyio.Event = field(default_factory=anyio.Event)
+    given_up: bool = False
+    """Nobody appends any more."""
 
     def hear(self, answer: Pending) -> None:
         self.answer, self.answered = answer, self.begun
@@ -51,9 +53,14 @@ class Appended:
 
         Of such an answer nothing is missing that was durable by then, whichever process appended it. `None` if there is
         no such answer: nothing was queued, or all of it was under way already, and the answer to that may be too old.
+
+        Raises:
+            NotDurableError: the memory was closed before.
         """
         queue = self._queue
         while self._last in queue.changes:
+            if queue.given_up:
+                raise NotDurableError("closed before every change was durable")
             await queue.written.wait()
         return queue.answer if queue.answered > self._begun else None
 
@@ -67,7 +74,8 @@ class OutboxWriter:
     def __init__(self, outbox: Outbox, *, queue_bytes: int = QUEUE_BYTES) -> None:
         self._outbox = outbox
         self._room = queue_bytes
-        self._ended = False
+        self.ended = False
+        """Whether `run` has ended."""
         self._queues: defaultdict[UserKey, _Queue] = defaultdict(_Queue)
         self._nothing = _Queue()
         self._submitted = anyio.Event()
@@ -78,7 +86,7 @@ class OutboxWriter:
         An empty queue has room for any change: what no limit forbids must not be refused for ever.
         """
         size = len(msgspec.json.encode(change))
-        if self._ended or (size > self._room and self._queues):
+        if self.ended or (size > self._room and self._queues):
             return False
         self._room -= size
         self._queues[user].changes[change.id] = (change, size)
@@ -118,9 +126,11 @@ class OutboxWriter:
                         await self._submitted.wait()
                     self._submitted.set()
         finally:
-            self._ended = (
-                True  # A framework's last event may come after the end: it must be refused, not lost in silence.
-            )
+            # A framework's last event may come after the end: it must be refused, not lost in silence.
+            self.ended = True
+            for queue in self._queues.values():
+                queue.given_up = True
+                queue.written.set()
 
     async def _append_all(self) -> bool:
         complete = True
