@@ -47,6 +47,7 @@ class RawHost:
 
     @pytest.fixture
     async def store(self, path: Path) -> AsyncIterator[CacheStore]:
+        self._path = path
         store = self.opened(path)
         await store.warm()
         with closing(connected(path)) as self._raw:
@@ -55,6 +56,9 @@ class RawHost:
 
     def opened(self, path: Path) -> HostStore:
         return HostStore(path)
+
+    async def reopen(self) -> HostStore:
+        return self.opened(self._path)
 
     async def raw_get(self, key: str) -> bytes | None:
         row = self._raw.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()

@@ -21,6 +21,9 @@ class TestInMemoryStore(CacheContract):
         self.memory = InMemoryStore(monotonic=clock.monotonic)
         return self.memory
 
+    async def reopen(self) -> InMemoryStore:
+        return self.memory
+
     async def raw_ttl(self, user: UserKey) -> float:
         return self.memory._held[user].expires_at - self.clock.monotonic()
 

@@ -25,9 +25,12 @@ class TestRedisStore(StoredCacheContract):
 
     @pytest.fixture
     async def store(self, redis_server: RedisServer, raw: redis.Redis) -> AsyncIterator[CacheStore]:
-        store = RedisStore(redis_server.url)
-        yield store
+        self._url = redis_server.url
+        yield (store := await self.reopen())
         await store.aclose()
+
+    async def reopen(self) -> RedisStore:
+        return RedisStore(self._url)
 
     async def raw_get(self, key: str) -> bytes | None:
         return await self._raw.get(key)
@@ -96,8 +99,11 @@ class TestRedisStoreWithAClientOfTheCallers(TestRedisStore):
 
     @pytest.fixture
     async def store(self, redis_server: RedisServer, raw: redis.Redis) -> AsyncIterator[CacheStore]:
-        async with redis.Redis.from_url(redis_server.url) as client:
-            yield RedisStore(client)
+        async with redis.Redis.from_url(redis_server.url) as self._client:
+            yield await self.reopen()
+
+    async def reopen(self) -> RedisStore:
+        return RedisStore(self._client)
 
 
 @pytest.mark.anyio

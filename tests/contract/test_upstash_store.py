@@ -29,9 +29,12 @@ class TestUpstashStore(StoredCacheContract):
 
     @pytest.fixture
     async def store(self, server: UpstashServer, raw: Redis) -> AsyncIterator[CacheStore]:
-        store = UpstashStore(server.url, TOKEN, key_secret=None)
-        yield store
+        self._url = server.url
+        yield (store := await self.reopen())
         await store.aclose()
+
+    async def reopen(self) -> UpstashStore:
+        return UpstashStore(self._url, TOKEN, key_secret=None)
 
     async def raw_get(self, key: str) -> bytes | None:
         return self._raw.get(key)

@@ -21,9 +21,11 @@ class TestWorkersKVStore(EventualCacheContract, StoredCacheContract):
     @pytest.fixture
     async def store(self, worker: WorkerServer) -> AsyncIterator[CacheStore]:
         self.worker = worker
-        store = WorkersKVStore(worker.url, TOKEN, key_secret=None)
-        yield store
+        yield (store := await self.reopen())
         await store.aclose()
+
+    async def reopen(self) -> WorkersKVStore:
+        return WorkersKVStore(self.worker.url, TOKEN, key_secret=None)
 
     async def spread(self, store: CacheStore, user: UserKey) -> None:
         key = entry_key(user)

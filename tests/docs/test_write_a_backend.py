@@ -44,6 +44,10 @@ def test_an_agent_runs_on_it(tmp_path: Path) -> None:
     ("sound", "broken"),
     [
         ("if self._holds_newer(user, entry):", "if False:"),
+        (
+            "fcntl.flock(lock, fcntl.LOCK_EX)\n            yield",
+            "with self.__dict__.setdefault('mine', __import__('threading').Lock()):\n                yield",
+        ),
         ("min(keep, FOR_EVER)", "60"),
         ("except CorruptEntryError:\n                continue", "except ZeroDivisionError:\n                continue"),
         ("codec.encode(entry)", "codec.encode(entry)[:50]"),

@@ -3,6 +3,7 @@
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from itertools import permutations
@@ -51,9 +52,16 @@ async def _finishes_within(turns: int, call: Callable[[], Awaitable[object]]) ->
 
 
 class CacheContract(ABC):
-    """Subclass it, with a fixture `store` and the hook. Tests make their own users: backends may be shared."""
+    """Subclass it, with a fixture `store` and the hooks. Tests make their own users: backends may be shared."""
 
     pytestmark = pytest.mark.anyio
+
+    @abstractmethod
+    async def reopen(self) -> CacheStore:
+        """Return a second store on the same backend, as another process would have it: the contract closes it.
+
+        What is shared by nobody is returned again.
+        """
 
     @abstractmethod
     async def raw_ttl(self, user: UserKey) -> float:
@@ -113,6 +121,29 @@ class CacheContract(ABC):
             for version in versions:
                 group.start_soon(partial(store.put, user, entry_at(version), keep=KEEP))
         assert await store.get(user) == entry_at(50)
+
+    async def test_of_writers_in_two_processes_the_newest_stands(self, store: CacheStore) -> None:
+        async with aclosing(await self.reopen()) as other:
+            for _ in range(20):
+                user = UserKey("contract", uuid4().hex)
+                versions = list(range(1, 11))
+                random.Random(user.user_id).shuffle(versions)
+                async with anyio.create_task_group() as group:
+                    for version in versions:
+                        writer = store if version % 2 else other
+                        group.start_soon(partial(writer.put, user, entry_at(version), keep=KEEP))
+                assert await store.get(user) == await other.get(user) == entry_at(10)
+
+    async def test_what_another_process_put_is_read_and_outranks_what_is_older(
+        self, store: CacheStore, user: UserKey
+    ) -> None:
+        assert await store.put(user, entry_at(5, text="secret"), keep=KEEP)
+        assert await store.get(user) == entry_at(5, text="secret")
+        async with aclosing(await self.reopen()) as other:
+            assert await other.put(user, tombstone_at(6), keep=KEEP)
+            assert await store.get(user) == tombstone_at(6)
+            assert not await store.put(user, entry_at(5, text="secret"), keep=KEEP)
+            assert await other.get(user) == tombstone_at(6)
 
     async def test_an_equal_entry_stands_and_is_kept_anew(self, store: CacheStore, user: UserKey) -> None:
         assert await store.put(user, entry_at(5), keep=KEEP)
