@@ -81,8 +81,8 @@ class SingleFlight(Generic[K, V]):
     def start(self, key: K, load: Callable[[Flight[V]], Awaitable[None]]) -> Flight[V]:
         """Start a load; a flight of this key that still runs goes on, but takes no more readers."""
         flight = Flight[V]()
-        self._flights[key] = flight
         self._background.start(self._run, key, flight, load)
+        self._flights[key] = flight  # only now: nobody may wait for a load that was not started
         return flight
 
     async def _run(self, key: K, flight: Flight[V], load: Callable[[Flight[V]], Awaitable[None]]) -> None:
