@@ -34,7 +34,7 @@ def _parts(value: object) -> Iterator[object]:
             yield from _parts(item)
 
 
-async def _finishes_within(turns: int, call: Callable[[], Awaitable[object]]) -> bool:
+async def finishes_within(turns: int, call: Callable[[], Awaitable[object]]) -> bool:
     """Cancel *call* after so many turns of the event loop: one more each time, and every await is met."""
     finished = False
 
@@ -228,7 +228,7 @@ class CacheContract(ABC):
         await store.put(user, entry_at(1), keep=KEEP)
         await store.put(other, entry_at(2), keep=KEEP)
         turns = 0
-        while not await _finishes_within(turns, lambda: store.get(user)):
+        while not await finishes_within(turns, lambda: store.get(user)):
             assert await store.get(other) == entry_at(2)
             turns += 1
         assert await store.get(user) == entry_at(1)
@@ -238,7 +238,7 @@ class CacheContract(ABC):
         await store.put(user, entry_at(1), keep=KEEP)
         await store.put(other, entry_at(2), keep=KEEP)
         turns = 0
-        while not await _finishes_within(turns, lambda: store.put(user, entry_at(3), keep=KEEP)):
+        while not await finishes_within(turns, lambda: store.put(user, entry_at(3), keep=KEEP)):
             assert await store.get(other) == entry_at(2)
             assert await store.get(user) in (entry_at(1), entry_at(3))
             turns += 1

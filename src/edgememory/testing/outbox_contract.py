@@ -15,6 +15,7 @@ from edgememory.changes import Change, FactsUsed, MessageAdded, NameSet, Prefere
 from edgememory.ids import next_id
 from edgememory.models import Claim, DeadLetter, Pending, UserKey
 from edgememory.store import Outbox
+from edgememory.testing.cache_contract import finishes_within
 from edgememory.testing.clock import ManualClock
 
 ANNA = UserKey("clinic", "anna")
@@ -370,6 +371,27 @@ class OutboxContract(ABC):
         clock.advance(1)
         depth = await outbox.depth()
         assert (depth.changes, depth.users, depth.dead, depth.oldest_age) == (3, 2, 0, 6.0)
+
+    async def test_a_cancelled_look_at_what_waits_leaves_the_outbox_whole(self, outbox: InspectableOutbox) -> None:
+        of_anna, of_bert = said(), said()
+        await outbox.append(ANNA, [of_anna])
+        await outbox.append(BERT, [of_bert])
+        turns = 0
+        while not await finishes_within(turns, lambda: outbox.pending(ANNA)):
+            assert (await outbox.pending(BERT)).changes == (of_bert,)
+            turns += 1 + turns // 8
+        assert (await outbox.pending(ANNA)).changes == (of_anna,)
+
+    async def test_a_cancelled_append_leaves_the_outbox_whole(self, outbox: InspectableOutbox) -> None:
+        of_anna, of_bert = said(), said()
+        await outbox.append(BERT, [of_bert])
+        turns = 0
+        while not await finishes_within(turns, lambda: outbox.append(ANNA, [of_anna])):
+            assert (await outbox.pending(BERT)).changes == (of_bert,)
+            turns += 1 + turns // 8  # the first awaits one by one: an append may be many
+        assert await self.raw_pending(ANNA) == [of_anna.id]
+        claims = await outbox.claim(lease=LEASE, limit=2)
+        assert {claim.user: claim.changes for claim in claims} == {ANNA: (of_anna,), BERT: (of_bert,)}
 
     async def test_concurrent_claims_hand_each_change_out_once(self, outbox: InspectableOutbox) -> None:
         appended: list[str] = []
