@@ -132,6 +132,26 @@ async def test_what_was_there_before_is_filled_in_too(origin: PostgresPrimary, e
 
 
 @pytest.mark.anyio
+async def test_an_index_whose_building_broke_off_is_built_anew(
+    origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str
+) -> None:
+    await embeddings.prepare()
+    await origin.commit(USER, [Talk().says("Rex is my dog")])
+    await fill(embeddings)
+    async with raw_connection(migrated_database) as raw:
+        whole = await raw.fetchval("SELECT vector::text FROM edgememory.embeddings")
+        await raw.execute("UPDATE edgememory.embeddings SET vector = '[1]'")
+        with pytest.raises(StoreRejectedError, match="dimensions"):
+            await embeddings.index()
+        await raw.execute("UPDATE edgememory.embeddings SET vector = $1::text::halfvec", whole)
+        await embeddings.index()
+        assert await raw.fetch(_INDEXES) == [(True,)]
+
+
+_INDEXES = "SELECT indisvalid FROM pg_index WHERE starts_with(indexrelid::regclass::text, 'edgememory.embeddings_near')"
+
+
+@pytest.mark.anyio
 async def test_what_is_gone_has_no_vector(
     origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str
 ) -> None:

@@ -48,6 +48,7 @@ _KEEP = """
         AS given(namespace, user_id, id, vector, small)
     WHERE (e.namespace, e.user_id, e.id) = (given.namespace, given.user_id, given.id)
 """
+_IS_BROKEN = "SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)"
 
 
 class Prepared(Struct, frozen=True):
@@ -137,6 +138,9 @@ class Embeddings:
         name = f"embeddings_near_{sha256(f'{model} {dimensions}'.encode()).hexdigest()[:12]}"
         with postgres_errors("index", store=_STORE):
             schema = self._schema or await self._find_schema()
+            # One whose building broke off stands there all the same, and no search uses it.
+            if await self._connection.fetchval(_IS_BROKEN, f"edgememory.{name}"):
+                await self._connection.execute(f"DROP INDEX CONCURRENTLY edgememory.{name}")
             await self._connection.execute(
                 f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON edgememory.embeddings"
                 f" USING hnsw ((vector::{schema}.halfvec({dimensions})) {schema}.halfvec_cosine_ops)"
