@@ -1,5 +1,6 @@
 """What a call leaves behind: extracted after it, behind everybody's back, once in effect."""
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -19,6 +20,7 @@ from edgememory.outbox.memory import MemoryOutbox
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.testing.clock import ManualClock
 from edgememory.testing.talk import Talk
+from edgememory.testing.virtual_time import in_virtual_time
 
 USER = UserKey("default", "caller")
 
@@ -248,6 +250,63 @@ async def test_who_has_failed_tries_again_without_being_told(world: World) -> No
     extractor = Scripted(LISBON)
     extractor.errors = [StoreUnavailableError("away", store="model", operation="extract")]
     async with world.process(extractor, retry=0.01) as memory:
+        await call(memory)
+        await until(lambda: memory.counters.extractions_failed)
+        world.clock.step(1)
+        await until(lambda: world.state.facts)
+
+
+def test_a_call_that_ends_meanwhile_puts_no_retry_out_of_mind() -> None:
+    async def play() -> None:
+        world, extractor = World(), Scripted(LISBON)
+        world.origin = CountingOrigin(now=anyio.current_time)
+        extractor.errors = [StoreUnavailableError("away", store="model", operation="extract")]
+        async with world.process(extractor) as memory:
+            await call(memory)
+            await until(lambda: memory.counters.extractions_failed)
+            async with memory.session("another") as session:
+                session.add_message("user", "I am Bea")
+            await until(lambda: memory.counters.sessions_extracted)
+            await anyio.sleep(60)
+        assert world.state.facts
+
+    in_virtual_time(0, play)
+
+
+class UnreachableOrigin(CountingOrigin):
+    """Does not answer whoever looks for sessions first."""
+
+    async def claim_extractions(self, namespace: str, *, lease: float, limit: int) -> Sequence[Awaiting]:
+        claimed = await super().claim_extractions(namespace, lease=lease, limit=limit if self.claims else 0)
+        if self.claims == 1:
+            raise StoreUnavailableError("away", store="origin", operation="claim_extractions")
+        return claimed
+
+
+@pytest.mark.anyio
+async def test_who_could_not_look_for_sessions_looks_again(world: World) -> None:
+    world.origin = UnreachableOrigin(now=world.clock.now)
+    async with world.process(Scripted(LISBON), retry=0.01) as memory:
+        await call(memory)
+        await until(lambda: world.state.facts)
+
+
+class Cancelling(Scripted):
+    """Waits for something that is cancelled under it, once."""
+
+    async def extract(self, conversation: Conversation) -> Extracted:
+        if not self.heard:
+            self.heard.append(conversation)
+            cancelled = asyncio.get_running_loop().create_future()
+            cancelled.cancel()
+            await cancelled
+        return await super().extract(conversation)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_an_extractor_that_is_cancelled_by_itself_has_failed(world: World) -> None:
+    async with world.process(Cancelling(LISBON), retry=0.01) as memory:
         await call(memory)
         await until(lambda: memory.counters.extractions_failed)
         world.clock.step(1)

@@ -63,7 +63,8 @@ class Extraction:
         self._counters = counters
         self._policy = policy
         self._expected = 0
-        self._soonest = math.inf
+        self._retries: list[float] = []
+        """When what has failed here may be tried again, by the event loop's clock."""
         self._wanted = anyio.Event()
 
     def committed(self, changes: Iterable[Change]) -> None:
@@ -84,9 +85,17 @@ class Extraction:
                 for awaiting in claimed:
                     group.start_soon(self._extract, awaiting)
             if not claimed:
-                pause, self._soonest = min(self._policy.poll, self._soonest), math.inf
-                with anyio.move_on_after(pause):
+                with anyio.move_on_after(self._pause()):
                     await self._wanted.wait()
+
+    def _pause(self) -> float:
+        """Return the seconds until something is to be looked for: being woken before that forgets no retry."""
+        now = anyio.current_time()
+        self._retries = [due for due in self._retries if due > now]
+        return min([self._policy.poll, *(due - now for due in self._retries)])
+
+    def _try_again_in(self, seconds: float) -> None:
+        self._retries.append(anyio.current_time() + seconds)
 
     async def _claim(self) -> Sequence[Awaiting]:
         try:
@@ -96,6 +105,7 @@ class Extraction:
         except Exception as error:  # whatever it is: if this task ended, nothing would ever be extracted again
             expected = isinstance(error, EdgeMemoryError)
             _log.log(logging.INFO if expected else logging.ERROR, "cannot look for sessions to extract: %r", error)
+            self._try_again_in(self._policy.retry)
             return ()
 
     async def _extract(self, awaiting: Awaiting) -> None:
@@ -108,6 +118,11 @@ class Extraction:
             await self._postpone(awaiting, str(error) or "it takes too long", gives_up=self._is_last(awaiting))
         except Exception as error:  # somebody's extractor: it must not keep the others from being run
             _log.exception("an extractor failed as none may")
+            await self._postpone(awaiting, repr(error), gives_up=self._is_last(awaiting))
+        except anyio.get_cancelled_exc_class() as error:
+            if anyio.current_effective_deadline() == -math.inf:
+                raise
+            # Something under somebody's extractor was cancelled, and not this: it would take the others along.
             await self._postpone(awaiting, repr(error), gives_up=self._is_last(awaiting))
         else:
             self._counters.sessions_extracted += committed
@@ -143,9 +158,12 @@ class Extraction:
         fate = "given up" if gives_up else f"tried again in {seconds:g} s"
         _log.log(logging.ERROR if gives_up else logging.INFO, "a session was not extracted, %s: %s", fate, error)
         self._counters.extractions_failed += 1
-        if not gives_up:
-            self._soonest = min(self._soonest, seconds)
         try:
             await self._origin.postpone_extraction(awaiting, seconds=seconds, error=error, gives_up=gives_up)
         except StoreError as lost:
             _log.info("its lease will end: %s", lost)
+            self._try_again_in(self._policy.lease)
+        else:
+            # Counted from here: the origin counts from when it was told, and gives out nothing before.
+            if not gives_up:
+                self._try_again_in(seconds)
