@@ -9,8 +9,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-LOCOMO_KINDS = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
-"""Category 5 has no answer in the conversation, hence no evidence."""
+LOCOMO_KINDS = {"1": "multi-hop", "2": "temporal", "3": "open-domain", "4": "single-hop"}
+UNANSWERABLE = "5"
+"""The category of questions that have no answer in the conversation, hence no evidence."""
 _EVIDENCE = re.compile(r"D:?(\d+):(\d+)")
 
 
@@ -53,11 +54,12 @@ def _locomo(sample: Mapping[str, Any]) -> Talk:
     questions = []
     for asked in sample["qa"]:
         # Ids may be joined by `;`, and malformed: what is none of this conversation is no evidence.
-        said = [f"D{int(a)}:{int(b)}" for text in asked.get("evidence", ()) for a, b in _EVIDENCE.findall(str(text))]
+        said = [f"D{int(a)}:{int(b)}" for a, b in _EVIDENCE.findall(str(asked.get("evidence")))]
         evidence = frozenset(id for id in said if id in known)
-        if asked["category"] in LOCOMO_KINDS and evidence:
+        category = str(asked.get("category", "none"))
+        if category != UNANSWERABLE and evidence:
             sessions = frozenset(known[id] for id in evidence)
-            questions.append(Question(asked["question"], LOCOMO_KINDS[asked["category"]], evidence, sessions))
+            questions.append(Question(asked["question"], LOCOMO_KINDS.get(category, category), evidence, sessions))
     return Talk(tuple(turns), tuple(questions))
 
 
@@ -106,5 +108,6 @@ def _longmemeval(sample: Mapping[str, Any]) -> Talk:
             frozenset(sessions),
         )
         for text, sessions in zip(texts, each, strict=True)
+        if sessions
     )
     return Talk(tuple(turns), questions)

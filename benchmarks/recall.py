@@ -23,8 +23,6 @@ from edgememory import EdgeMemory
 from edgememory.recall.query import Match
 
 CUTS = (5, 10, 20)
-SHOWN = 8192
-"""Characters of a message that a match shows."""
 
 
 def main() -> None:
@@ -32,7 +30,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="LoCoMo's or LongMemEval's JSON")
     parser.add_argument("--json", type=Path, help="where to write the numbers")
     arguments = parser.parse_args()
-    report = asyncio.run(measured(read(arguments.data)))
+    talks = read(arguments.data)
+    if not any(talk.questions for talk in talks):
+        parser.error(f"{arguments.data} holds no question whose evidence is in its conversation")
+    report = asyncio.run(measured(talks))
     _show(report)
     if arguments.json is not None:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
@@ -47,17 +48,16 @@ async def measured(talks: Sequence[Talk]) -> dict[str, object]:
         async with EdgeMemory.embedded(folder) as memory:
             for number, talk in enumerate(talks):
                 user = f"user-{number}"
-                await _tell(memory, user, talk)
-                ids = {(turn.session, turn.text[:SHOWN]): turn.id for turn in talk.turns}
+                ids = await _tell(memory, user, talk)
                 for question in talk.questions:
                     began = time.perf_counter()
                     matches = await memory.search(user, question.text, limit=max(CUTS))
                     took.append((time.perf_counter() - began) * 1000)
-                    found = [ids[match.session_id or "", match.text] for match in matches]
+                    found = [ids[match.id] for match in matches]
                     sessions.append([_share(question.sessions, [m.session_id for m in matches[:k]]) for k in CUTS])
                     turns[question.kind].append(_recall(question, found, matches))
     every = [each for found in turns.values() for each in found]
-    cuts = quantiles(took, n=100, method="inclusive")
+    cuts = quantiles(took * 2, n=100, method="inclusive")  # of one question, too
     return {
         "recall": _means(every),
         "by_type": {kind: {**_means(found), "n": len(found)} for kind, found in sorted(turns.items())},
@@ -82,7 +82,9 @@ def _means(found: Sequence[Sequence[float]]) -> dict[str, float]:
     return {str(cut): round(mean(column), 4) for cut, column in zip(CUTS, zip(*found, strict=True), strict=True)}
 
 
-async def _tell(memory: EdgeMemory, user: str, talk: Talk) -> None:
+async def _tell(memory: EdgeMemory, user: str, talk: Talk) -> dict[str, str]:
+    """Have it said, and return the id of each turn by that of its message: the same may be said twice."""
+    ids: dict[str, str] = {}
     by_session: dict[str, list[int]] = defaultdict(list)
     for place, turn in enumerate(talk.turns):
         by_session[turn.session].append(place)
@@ -91,7 +93,9 @@ async def _tell(memory: EdgeMemory, user: str, talk: Talk) -> None:
             for place in places:
                 turn = talk.turns[place]
                 session.add_message(turn.role, turn.text, at=turn.at)
+                ids[session.snapshot.messages[-1].id] = turn.id
             await session.committed()
+    return ids
 
 
 def _show(report: dict[str, object]) -> None:

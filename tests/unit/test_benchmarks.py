@@ -1,9 +1,12 @@
 """The harness of the benchmarks: what it is told, it compares and judges rightly."""
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 
+from benchmarks.conversations import read
 from benchmarks.measure import Round, in_turns, percentile, result
 
 
@@ -51,3 +54,37 @@ async def test_a_percentile_is_of_the_single_calls_of_a_round(
 
     monkeypatch.setattr(time, "perf_counter", lambda: clock)
     assert await percentile(percent, call, number=101)() == cost
+
+
+LOCOMO = {
+    "speaker_a": "Ann",
+    "session_2_date_time": "never",
+    "session_2": [{"speaker": "Ann", "dia_id": "", "text": "Here he is", "blip_caption": "a dog"}],
+    "session_1_date_time": "1:56 pm on 8 May, 2023",
+    "session_1": [
+        {"speaker": name, "dia_id": f"D1:{place}", "text": "Hi"} for place, name in enumerate(("Ann", "Bob"), 1)
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "turns"),
+    [
+        (["D1:1"], {"D1:1"}),
+        (["D1:1; D:2:01", "D"], {"D1:1", "D2:1"}),
+        ("D1:1;D1:2", {"D1:1", "D1:2"}),
+        (["D1:1", "D9:9"], {"D1:1"}),
+    ],
+)
+@pytest.mark.parametrize(("category", "kind"), [(1, "multi-hop"), ("4", "single-hop"), (6, "6"), (None, "None")])
+def test_locomos_evidence_is_understood_however_its_ids_are_written(
+    evidence: object, turns: set[str], category: object, kind: str, tmp_path: Path
+) -> None:
+    unanswerable = {"question": "Who?", "evidence": ["D1:1"], "category": 5}
+    without = [{"question": "Who?", "evidence": none, "category": 1} for none in (None, [], ["D"])]
+    asked = {"question": "What?", "evidence": evidence, "category": category}
+    (tmp_path / "data").write_text(json.dumps({"conversation": LOCOMO, "qa": [unanswerable, *without, asked]}))
+    (talk,) = read(tmp_path / "data")
+    assert [turn.text for turn in talk.turns] == ["Ann: Hi", "Bob: Hi", "Ann: Here he is [shows: a dog]"]
+    (question,) = talk.questions
+    assert (question.kind, question.turns) == (kind, turns)
