@@ -296,6 +296,43 @@ async def test_a_deep_recall_finds_by_metadata_what_the_origin_found(memory: Edg
         assert await session.recall("parrot", filters=filters) == []
 
 
+class LateOrigin(SlowOrigin):
+    """Has found before it is let answer; cannot be read while it is down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = anyio.Event()
+
+    async def search(self, user: UserKey, query: Query, *, limit: int) -> Candidates:
+        found = await InMemoryOrigin.search(self, user, query, limit=limit)
+        self.asked.set()
+        await self.released.wait()
+        return found
+
+    async def get(self, user: UserKey, *, at_least: int = 0) -> Entry:
+        if self.down:
+            raise StoreUnavailableError("gone", store="origin", operation="get")
+        return await super().get(user, at_least=at_least)
+
+
+@pytest.mark.anyio
+async def test_what_was_found_before_a_deletion_and_arrives_after_it_is_not_kept(anyio_backend: str) -> None:
+    origin = LateOrigin()
+    await origin.commit(UserKey("default", "caller"), [Talk().says("My PIN is 1234")])
+    origin.down = True
+    parts = Parts(origin=Tier(name="origin", store=origin, timeout=1.0), outbox=MemoryOutbox())
+    async with EdgeMemory(parts) as memory, memory.session("caller") as session:
+        assert await texts(session, "pin", deep=True, timeout=0) == []
+        await origin.asked.wait()
+        origin.down = False
+        await memory.delete_user("caller")
+        assert not session.ended, "it had seen nothing"
+        assert await texts(session, "pin") == []
+        origin.released.set()
+        await anyio.wait_all_tasks_blocked()
+        assert await texts(session, "pin") == []
+
+
 class Strange(HashEmbedder):
     """An embedder that answers with what it was given, or raises it."""
 

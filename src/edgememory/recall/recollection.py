@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 import anyio
 
 from edgememory.errors import StoreError
-from edgememory.models import UserKey
+from edgememory.models import UserKey, Version
 from edgememory.recall.deep import candidates, meaning_of, read_in_portions
 from edgememory.recall.language import Language
 from edgememory.recall.local import LocalRecall
@@ -74,7 +75,7 @@ class Recollection:
                 if not query.terms and vector is None:
                     return
                 brought = await candidates(self._runtime.tiered, user, query, limit=limit, timeout=DEEP_TIMEOUT)
-                await read_in_portions(brought.items, self._bring)
+                await read_in_portions(brought.items, partial(self._bring, as_of=brought.version))
                 found.append(brought)
             except StoreError as error:
                 _log.info("recalled without the whole history: %s", error)
@@ -87,6 +88,7 @@ class Recollection:
                 await arrived.wait()
         return await self.find(text, limit=limit, filters=filters, found=found[0] if found else None)
 
-    def _bring(self, item: Item) -> None:
-        if not self._view.ended:
+    def _bring(self, item: Item, *, as_of: Version) -> None:
+        """Keep what was found, unless it comes from before a deletion that the session has heard of and outlived."""
+        if not self._view.ended and as_of >= self._view.snapshot.erased_at:
             self._local.bring(item)
