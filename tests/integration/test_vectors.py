@@ -132,6 +132,16 @@ async def test_what_was_there_before_is_filled_in_too(origin: PostgresPrimary, e
 
 
 @pytest.mark.anyio
+async def test_vectors_that_no_index_can_hold_are_refused_before_any_is_made(migrated_database: str) -> None:
+    async with open_embeddings(migrated_database, HashEmbedder(4001)) as longer:
+        with pytest.raises(StoreBlockedError, match=r"4000 numbers at most, and those of hash-4001 have 4001"):
+            await longer.prepare()
+    async with open_embeddings(migrated_database, HashEmbedder(4000)) as longest:
+        await longest.prepare()
+        await longest.index()
+
+
+@pytest.mark.anyio
 async def test_an_index_whose_building_broke_off_is_built_anew(
     origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str
 ) -> None:

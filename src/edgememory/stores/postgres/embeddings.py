@@ -7,7 +7,6 @@ from hashlib import sha256
 from importlib.resources import files
 
 import asyncpg
-from msgspec import Struct
 
 from edgememory.errors import StoreBlockedError, StoreRejectedError
 from edgememory.recall.embedder import Embedder, Vector
@@ -21,6 +20,8 @@ _log = logging.getLogger("edgememory")
 BATCH = 32
 """Texts at a time: decoding the vectors of 128 long ones would hold up the loop for 30 ms."""
 TEXT_CHARACTERS = 8192
+MOST_DIMENSIONS = 4000
+"""What HNSW takes of pgvector's `halfvec`. Said before each text was embedded, and paid for."""
 _PLAIN_TEXT = "Hello"
 """What every embedder takes that takes anything."""
 
@@ -51,13 +52,6 @@ _KEEP = """
 _IS_BROKEN = "SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)"
 
 
-class Prepared(Struct, frozen=True):
-    """Which model a database has its vectors of."""
-
-    model: str
-    dimensions: int
-
-
 class Embeddings:
     """One connection that fills in vectors. Any number may do so at once: then some texts are embedded twice."""
 
@@ -70,9 +64,14 @@ class Embeddings:
         """Make what vectors of this embedder need, and let everything wait for it that has none of it.
 
         Raises:
-            StoreBlockedError: the server has no pgvector 0.8, or the role may not make what is needed.
+            StoreBlockedError: the server has no pgvector 0.8, the role may not make what is needed, or no index holds
+                vectors of this length.
         """
         model, dimensions = self._embedder.model, self._embedder.dimensions
+        if dimensions > MOST_DIMENSIONS:
+            message = f"pgvector indexes vectors of {MOST_DIMENSIONS} numbers at most, and those of {model} have"
+            message += f" {dimensions}: take another model, or one that can be asked for fewer"
+            raise StoreBlockedError(message, store=_STORE, operation="prepare")
         with postgres_errors("prepare", store=_STORE):
             await self._connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             schema = await self._find_schema()
