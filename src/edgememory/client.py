@@ -33,7 +33,7 @@ from edgememory.models import Message, Page, Receipt, Snapshot
 from edgememory.opening import Settings, close_with, connect, open_files, opened
 from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
-from edgememory.recall.deep import candidates, meaning_of, reranked
+from edgememory.recall.deep import EMBED_TIMEOUT, candidates, meaning_of, reranked
 from edgememory.recall.language import Language
 from edgememory.recall.query import ALL, Filters, Match
 from edgememory.recall.rank import query_for
@@ -225,20 +225,22 @@ class EdgeMemory:
             limit: how many matches at most; 1 to 1000.
             filters: what may be found.
             language: of the query.
-            timeout: seconds.
+            timeout: seconds that each has who is asked: the embedder (1 at most), the replica, and the origin if that
+                fails.
 
         Raises:
             InvalidInputError: the query is no text that a message could hold, a filter none that can be compared with.
             StoreError: neither answers.
         """
         user, runtime = check_user(self._namespace, user_id), self._opened()
-        text, limit = check_query(query), check_limit(limit)
+        text, limit, filters = check_query(query), check_limit(limit), check_filters(filters)
         spoken: Language = self._language if language is None else check_language(language)
-        filters, vector = check_filters(filters), await meaning_of(text, runtime.embedder)
+        timeout = check_seconds("timeout", timeout)
+        vector = await meaning_of(text, runtime.embedder, timeout=min(timeout, EMBED_TIMEOUT))
         asked = query_for(text, spoken, filters, vector=vector, embedder=runtime.embedder)
         if not asked.terms and vector is None:
             return []
-        found = await candidates(runtime.tiered, user, asked, limit=limit, timeout=check_seconds("timeout", timeout))
+        found = await candidates(runtime.tiered, user, asked, limit=limit, timeout=timeout)
         return await reranked(found, asked, text, limit=limit)
 
     async def delete_user(self, user_id: str) -> Receipt:

@@ -66,23 +66,29 @@ def check_text(name: str, value: str, limit: int) -> str:
 
 def check_query(text: str) -> str:
     """Return *text* if it is text, of any length that a message may have, for it may be one; or none at all."""
-    return check_text("query", text, LIMITS.message) if text else ""
+    return text if text == "" else check_text("query", text, LIMITS.message)
 
 
 def check_filters(filters: Filters) -> Filters:
     """Return *filters*, with times in UTC, if every backend can compare with them."""
+    if not isinstance(filters, Filters):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidInputError(f"filters must be Filters(...), not {type(filters).__name__}")
     for name in ("session_id", "except_session_id", "agent_id"):
         value: str | None = getattr(filters, name)
         if value is not None:
             check_text(f"filters.{name}", value, LIMITS.session_id)
     if filters.role is not None:
         check_role(filters.role)
-    if wrong := set(filters.kinds) - set(get_args(Kind)):
+    kinds = filters.kinds
+    if not isinstance(kinds, tuple | list):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidInputError(f"filters.kinds must be a tuple, such as ('fact',), not {kinds!r}")
+    if wrong := [kind for kind in kinds if kind not in get_args(Kind)]:
         raise InvalidInputError(
             f"filters.kinds may hold {', '.join(get_args(Kind))}, not {', '.join(map(repr, wrong))}"
         )
     return replace(
         filters,
+        former=check_bool("filters.former", filters.former),
         after=None if filters.after is None else check_time("filters.after", filters.after),
         before=None if filters.before is None else check_time("filters.before", filters.before),
         metadata=check_metadata(filters.metadata),

@@ -20,6 +20,7 @@ from edgememory.recall.rank import query_for
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.testing.embedder import HashEmbedder
 from edgememory.testing.talk import Talk
+from edgememory.testing.virtual_time import in_virtual_time
 from edgememory.view import View
 
 
@@ -367,6 +368,25 @@ async def test_an_embedder_that_fails_leaves_the_words(
         assert [match.text for match in await memory.search("caller", "lives")] == ["Lives in Lisbon"]
 
 
+class Silent(HashEmbedder):
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        await anyio.sleep_forever()
+        return []
+
+
+def test_a_search_waits_no_longer_for_an_embedder_than_it_may() -> None:
+    async def play() -> float:
+        parts = Parts(
+            origin=Tier(name="origin", store=InMemoryOrigin(), timeout=1.0), outbox=MemoryOutbox(), embedder=Silent()
+        )
+        async with EdgeMemory(parts) as memory:
+            began = anyio.current_time()
+            assert await memory.search("caller", "pin", timeout=0.25) == []
+            return anyio.current_time() - began
+
+    assert in_virtual_time(0, play) == 0.25
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "query", ["", "   ", "where are you", "?!", "x" * 100_000, "'; DROP TABLE users; --", "a & !b"]
@@ -390,6 +410,16 @@ async def test_bad_input_names_what_it_must_be(memory: EdgeMemory) -> None:
             await session.recall("a", filters=Filters(after=datetime(2026, 1, 1)))  # noqa: DTZ001
         with pytest.raises(InvalidInputError, match="kinds"):
             await session.recall("a", filters=Filters(kinds=("opinion",)))  # type: ignore[arg-type]
+        with pytest.raises(InvalidInputError, match=r"kinds must be a tuple, such as \('fact',\), not 'fact'"):
+            await session.recall("a", filters=Filters(kinds="fact"))  # type: ignore[arg-type]
+        with pytest.raises(InvalidInputError, match="kinds"):
+            await session.recall("a", filters=Filters(kinds=([],)))  # type: ignore[arg-type]
+        with pytest.raises(InvalidInputError, match="former must be True or False"):
+            await session.recall("a", filters=Filters(former="no"))  # type: ignore[arg-type]
+        with pytest.raises(InvalidInputError, match=r"must be Filters\(\.\.\.\), not dict"):
+            await session.recall("a", filters={"kinds": ("fact",)})  # type: ignore[arg-type]
+        with pytest.raises(InvalidInputError, match="query must be a string, not NoneType"):
+            await session.recall(None)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="language"):
         await memory.search("caller", "a", language="klingon")  # type: ignore[arg-type]
 

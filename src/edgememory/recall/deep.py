@@ -64,12 +64,14 @@ async def read_in_portions(items: Iterable[Item], read: Callable[[Item], None]) 
             await checkpoint()
 
 
-async def meaning_of(text: str, embedder: Embedder | None) -> tuple[float, ...] | None:
-    """Return the vector of *text*, or `None` where there is no embedder, or none that answers with one."""
+async def meaning_of(
+    text: str, embedder: Embedder | None, *, timeout: float = EMBED_TIMEOUT
+) -> tuple[float, ...] | None:
+    """Return the vector of *text*, or `None` where there is no embedder, or none that answers with one in time."""
     if embedder is None or not text.strip():
         return None
     try:
-        with anyio.fail_after(EMBED_TIMEOUT):
+        with anyio.fail_after(timeout):
             (vector,) = await embedder.embed((text,))
         length = math.sqrt(math.fsum(part * part for part in vector))
     except (EdgeMemoryError, TimeoutError) as error:
