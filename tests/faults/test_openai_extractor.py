@@ -211,6 +211,7 @@ async def test_the_best_known_facts_are_sent_of_many(server: FaultyModelServer, 
 
 UNUSABLE = {
     "prose": completing("Sure! Ann moved to Lisbon."),
+    "JSON without end": completing('{"facts": [], "more": ' + '{"more": ' * 10_000),
     "half a JSON": completing('{"facts": [{"text": "Lives in'),
     "other JSON": completing('{"error": "busy"}'),
     "a list": completing("[]"),

@@ -150,7 +150,7 @@ def _extracted(choice: _Choice) -> Extracted:
     text = _text(choice)
     try:
         answer = msgspec.json.decode(_unfenced(text), type=Answer)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise _UnusableAnswerError(str(error)) from error
     return Extracted(
         facts=answer.facts, preferences=answer.preferences, name=answer.name or None, summary=answer.summary or None
