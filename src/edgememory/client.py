@@ -33,7 +33,7 @@ from edgememory.models import Message, Page, Receipt, Snapshot
 from edgememory.opening import Settings, close_with, connect, open_files, opened
 from edgememory.outbox.delivery import DeliveryPolicy
 from edgememory.parts import Assemble, Parts, configured, embedded, in_memory
-from edgememory.recall.deep import EMBED_TIMEOUT, candidates, meaning_of, reranked
+from edgememory.recall.deep import candidates, meaning_of, reranked
 from edgememory.recall.language import Language
 from edgememory.recall.query import ALL, Filters, Match
 from edgememory.recall.rank import query_for
@@ -236,7 +236,7 @@ class EdgeMemory:
         text, limit, filters = check_query(query), check_limit(limit), check_filters(filters)
         spoken: Language = self._language if language is None else check_language(language)
         timeout = check_seconds("timeout", timeout)
-        vector = await meaning_of(text, runtime.embedder, timeout=min(timeout, EMBED_TIMEOUT))
+        vector = await meaning_of(text, runtime.embedder, timeout=timeout)
         asked = query_for(text, spoken, filters, vector=vector, embedder=runtime.embedder)
         if not asked.terms and vector is None:
             return []

@@ -156,7 +156,7 @@ class Session:
             limit: how many matches at most; 1 to 1000.
             filters: what may be found. `except_session_id=session.session_id` leaves out what the model has before it.
             deep: also search the whole history, for at most *timeout* seconds. What arrives later is there next time.
-            timeout: seconds, of a deep search.
+            timeout: seconds, of a deep search, and for an embedder in the process whose model is not loaded yet.
 
         Raises:
             InvalidInputError: the query is no text that a message could hold, a filter none that can be compared with.
@@ -168,7 +168,7 @@ class Session:
         recollection = self._stay.recollection
         if deep:
             return await recollection.find_deep(text, limit=limit, filters=filters, timeout=timeout)
-        return await recollection.find(text, limit=limit, filters=filters)
+        return await recollection.find(text, limit=limit, filters=filters, timeout=timeout)
 
     # Changing
 

@@ -70,6 +70,27 @@ async def test_the_model_is_loaded_once_by_a_worker_thread(folder: Path, loads: 
     assert loads == [False]
 
 
+async def test_who_gives_up_waits_for_no_load(folder: Path, loads: list[bool], may_load: Event) -> None:
+    embedder, scope, left = Model2VecEmbedder(folder), anyio.CancelScope(), anyio.Event()
+    may_load.clear()
+
+    async def ask() -> None:
+        with scope:
+            await embedder.embed(["tea"])
+        left.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        gave_up = left.is_set()
+        may_load.set()
+    assert gave_up
+    await embedder.warm()
+    assert loads == [False], "it was loaded all the same"
+
+
 async def test_its_dimensions_are_known_without_being_asked_for_a_vector(folder: Path, loads: list[bool]) -> None:
     assert Model2VecEmbedder(folder).dimensions == 3
     assert loads == [True]

@@ -7,16 +7,18 @@ from typing import cast
 
 import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 
 from edgememory import EdgeMemory, InvalidInputError, Parts, Session, StoreUnavailableError, Tier
 from edgememory.changes import Change
-from edgememory.models import Entry, UserKey
+from edgememory.models import Entry, UserKey, Vectors
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.recall.deep import meaning_of
 from edgememory.recall.embedder import Vector
 from edgememory.recall.local import LocalRecall
 from edgememory.recall.query import Candidates, Filters, Query
-from edgememory.recall.rank import query_for
+from edgememory.recall.rank import LONGEST_TEXT, query_for
+from edgememory.stores.memory import InMemoryStore
 from edgememory.stores.memory_origin import InMemoryOrigin
 from edgememory.testing.embedder import HashEmbedder
 from edgememory.testing.talk import Talk
@@ -385,6 +387,36 @@ def test_a_search_waits_no_longer_for_an_embedder_than_it_may() -> None:
             return anyio.current_time() - began
 
     assert in_virtual_time(0, play) == 0.25
+
+
+def test_a_recall_waits_no_longer_for_a_model_that_loads_than_it_may() -> None:
+    async def play() -> float:
+        cache, embedder = InMemoryStore(), Silent()
+        tier = Tier(name="origin", store=InMemoryOrigin(), timeout=1.0)
+        entry = replace(await tier.store.get(UserKey("default", "caller")), vectors=Vectors(embedder.model, {}))
+        await cache.put(UserKey("default", "caller"), entry, keep=3600)
+        parts = Parts(
+            origin=tier, caches=[Tier(name="cache", store=cache, timeout=1.0)], outbox=MemoryOutbox(), embedder=embedder
+        )
+        async with EdgeMemory(parts, now=lambda: entry.synced_at) as memory, memory.session("caller") as session:
+            began = anyio.current_time()
+            assert await texts(session, "pin", timeout=0.25) == []
+            return anyio.current_time() - began
+
+    assert in_virtual_time(0, play) == 0.25
+
+
+@pytest.mark.anyio
+async def test_of_a_long_query_as_much_is_embedded_as_is_read_for_its_words() -> None:
+    given: list[str] = []
+
+    class Noting(HashEmbedder):
+        async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+            given.extend(texts)
+            return await super().embed(texts)
+
+    assert await meaning_of("tea " * 100_000, Noting()) is not None
+    assert [len(text) for text in given] == [LONGEST_TEXT]
 
 
 @pytest.mark.anyio

@@ -11,7 +11,7 @@ from edgememory.errors import EdgeMemoryError, StoreError
 from edgememory.models import UserKey
 from edgememory.recall.embedder import Embedder
 from edgememory.recall.query import Candidates, Item, Match, Query
-from edgememory.recall.rank import Ranking
+from edgememory.recall.rank import LONGEST_TEXT, Ranking
 from edgememory.tier import store_timeout
 from edgememory.tiered import TieredStore
 
@@ -68,10 +68,11 @@ async def meaning_of(
     text: str, embedder: Embedder | None, *, timeout: float = EMBED_TIMEOUT
 ) -> tuple[float, ...] | None:
     """Return the vector of *text*, or `None` where there is no embedder, or none that answers with one in time."""
+    text = text[:LONGEST_TEXT]  # as much of it is read for its words
     if embedder is None or not text.strip():
         return None
     try:
-        with anyio.fail_after(timeout):
+        with anyio.fail_after(min(timeout, EMBED_TIMEOUT)):
             (vector,) = await embedder.embed((text,))
         length = math.sqrt(math.fsum(part * part for part in vector))
     except (EdgeMemoryError, TimeoutError) as error:

@@ -62,7 +62,8 @@ class Model2VecEmbedder:
             StoreBlockedError: there is no such model, or what is there is none.
         """
         if self._loaded is None:
-            await to_thread.run_sync(self._load)
+            # Whoever waits no longer is let go: the thread loads on, for who comes later.
+            await to_thread.run_sync(self._load, abandon_on_cancel=True)
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         """Return one vector a text, in their order: of one short text at once, else from a worker thread.

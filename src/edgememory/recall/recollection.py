@@ -35,25 +35,27 @@ class Recollection:
         self._language: Language = language
         self._local = LocalRecall(language)
 
-    async def find(self, text: str, *, limit: int, filters: Filters, found: Candidates | None = None) -> list[Match]:
+    async def find(
+        self, text: str, *, limit: int, filters: Filters, timeout: float, found: Candidates | None = None
+    ) -> list[Match]:
         """Find what the session knows of. *found* is what a deep search for *text* has brought."""
         view = self._view
         if view.ended:
             return []
         changes = {**view.waiting, **view.own}
-        near = await self._near(text)
+        near = await self._near(text, timeout)
         matches = self._local.search(text, view.snapshot, changes, limit=limit, filters=filters, found=found, near=near)
         self.used |= {key: None for match in matches if (key := self._local.key_of(match)) is not None}
         return matches
 
-    async def _near(self, text: str) -> Mapping[str, float]:
+    async def _near(self, text: str, timeout: float) -> Mapping[str, float]:
         """Compare *text* with the vectors that the entry brought along, where that needs nobody's answer."""
         embedder, entry = self._runtime.embedder, self._view.entry
         if embedder is None or not embedder.local or entry is None or entry.vectors is None:
             return {}
         if entry.vectors.model != embedder.model:
             return {}
-        vector = await meaning_of(text, embedder)
+        vector = await meaning_of(text, embedder, timeout=timeout)  # its model may still be loading
         return {} if vector is None else similarities(entry.vectors, vector)
 
     async def find_deep(self, text: str, *, limit: int, filters: Filters, timeout: float) -> list[Match]:
@@ -63,7 +65,7 @@ class Recollection:
         """
         user = self._user
         if user is None:
-            return await self.find(text, limit=limit, filters=filters)
+            return await self.find(text, limit=limit, filters=filters, timeout=timeout)
         found: list[Candidates] = []
         arrived = anyio.Event()
 
@@ -86,7 +88,8 @@ class Recollection:
             self._runtime.background.start(search)
             with anyio.move_on_after(timeout):
                 await arrived.wait()
-        return await self.find(text, limit=limit, filters=filters, found=found[0] if found else None)
+        brought = found[0] if found else None
+        return await self.find(text, limit=limit, filters=filters, timeout=timeout, found=brought)
 
     def _bring(self, item: Item, *, as_of: Version) -> None:
         """Keep what was found, unless it comes from before a deletion that the session has heard of and outlived."""
