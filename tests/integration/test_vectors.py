@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
+import anyio.lowlevel
 import asyncpg
 import pytest
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from edgememory import (
     StoreUnavailableError,
     Tier,
 )
+from edgememory.cli import work
 from edgememory.models import UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.recall.embedder import Embedder, Vector
@@ -305,6 +307,33 @@ async def test_an_embedder_that_does_not_fit_is_refused_at_the_start(
     await embeddings.prepare()
     with pytest.raises(ConfigError, match="hash-32, 32 dimensions, and the origin has vectors of hash-64, 64"):
         await memory_of(PostgresPrimary(migrated_database), HashEmbedder(32)).open()
+
+
+class Buggy(Meanings):
+    """Fails at first as no embedder may."""
+
+    tries = 0
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        self.tries += 1
+        if self.tries == 1:
+            raise ValueError("a bug")
+        return await super().embed(texts)
+
+
+@pytest.mark.anyio
+async def test_a_worker_outlives_an_embedder_that_fails_as_none_may(
+    origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "LOOK_EVERY", 0)
+    await embeddings.prepare()
+    await origin.commit(USER, [Talk().says("Rex is my dog")])
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(work.fill_in, migrated_database, Buggy())
+            while await embeddings.waiting():
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
 
 
 class Broken(Meanings):

@@ -67,7 +67,7 @@ async def work(config: Config) -> None:
             async with anyio.create_task_group() as group:
                 group.start_soon(_report, memory, parts.outbox)
                 if parts.embedder is not None:
-                    group.start_soon(_fill_in, config.origin.dsn, parts.embedder)
+                    group.start_soon(fill_in, config.origin.dsn, parts.embedder)
                 if config.replica is not None:
                     group.start_soon(partial(heartbeats, config.origin.dsn, pooler=config.origin.pooler))
                 async for number in signals:
@@ -80,7 +80,7 @@ async def work(config: Config) -> None:
             _log.info("stopped after %d changes; %d wait", memory.counters.changes_delivered, left.changes)
 
 
-async def _fill_in(dsn: str, embedder: Embedder) -> None:
+async def fill_in(dsn: str, embedder: Embedder) -> None:
     """Give texts their vectors, as they come."""
     while True:
         try:
@@ -90,6 +90,8 @@ async def _fill_in(dsn: str, embedder: Embedder) -> None:
                         await anyio.sleep(EMBED_EVERY)
         except EdgeMemoryError as error:
             _log.warning("texts wait for their vectors: %s", error)
+        except Exception:  # whatever a model's library raises: if this task ended, so would delivery
+            _log.exception("texts wait for their vectors: an embedder failed as none may")
         await anyio.sleep(LOOK_EVERY)
 
 
