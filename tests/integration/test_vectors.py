@@ -309,6 +309,35 @@ async def test_an_embedder_that_does_not_fit_is_refused_at_the_start(
         await memory_of(PostgresPrimary(migrated_database), HashEmbedder(32)).open()
 
 
+class Overtaken(Meanings):
+    """Has somebody edit the text while it is embedded, once."""
+
+    def __init__(self, raw: asyncpg.Connection) -> None:
+        super().__init__()
+        self._raw = raw
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        if "Rex is my dog" in texts:
+            await self._raw.execute("UPDATE edgememory.messages SET text = 'It rains'")
+        return await super().embed(texts)
+
+
+@pytest.mark.anyio
+async def test_a_text_that_is_edited_while_it_is_embedded_keeps_no_vector_of_what_it_was(
+    origin: PostgresPrimary, embeddings: Embeddings, migrated_database: str
+) -> None:
+    await embeddings.prepare()
+    await origin.commit(USER, [Talk().says("Rex is my dog")])
+    async with (
+        raw_connection(migrated_database) as raw,
+        open_embeddings(migrated_database, Overtaken(raw)) as overtaken,
+    ):
+        await fill(overtaken)
+    async with memory_of(origin, Meanings()) as memory:
+        (match,) = await memory.search("caller", "It rains")
+        assert match.why.similarity == pytest.approx(1, abs=0.01)
+
+
 class Buggy(Meanings):
     """Fails at first as no embedder may."""
 

@@ -34,9 +34,9 @@ _WAITING = """
     SELECT count(*) FROM edgememory.embeddings WHERE model IS NULL OR model < $1 OR model > $1
 """
 _BATCH = """
-    SELECT e.namespace, e.user_id, e.id, left(coalesce(m.text, s.text, f.text), $3) AS text
+    SELECT e.namespace, e.user_id, e.id, e.made, left(coalesce(m.text, s.text, f.text), $3) AS text
     FROM (
-        SELECT namespace, user_id, id FROM edgememory.embeddings
+        SELECT namespace, user_id, id, xmin::text AS made FROM edgememory.embeddings
         WHERE model IS NULL OR model < $1 OR model > $1 LIMIT $2
     ) e
     LEFT JOIN edgememory.messages m USING (namespace, user_id, id)
@@ -45,10 +45,11 @@ _BATCH = """
 """
 _KEEP = """
     UPDATE edgememory.embeddings e SET model = $1, vector = given.vector::{schema}.halfvec, small = given.small
-    FROM unnest($2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[])
-        AS given(namespace, user_id, id, vector, small)
-    WHERE (e.namespace, e.user_id, e.id) = (given.namespace, given.user_id, given.id)
+    FROM unnest($2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bytea[])
+        AS given(namespace, user_id, id, made, vector, small)
+    WHERE (e.namespace, e.user_id, e.id) = (given.namespace, given.user_id, given.id) AND e.xmin::text = given.made
 """
+"""Whoever edits a text makes its row anew, by another transaction: that one waits still."""
 _IS_BROKEN = "SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)"
 
 
@@ -107,7 +108,7 @@ class Embeddings:
         written = [None if vector is None else vector_text(vector) for vector in each]
         # Snapshots carry those that a session can compare a query with, without asking anybody.
         small = [None if vector is None or not self._embedder.local else quantised(vector) for vector in each]
-        columns = [[row[name] for row in rows] for name in ("namespace", "user_id", "id")]
+        columns = [[row[name] for row in rows] for name in ("namespace", "user_id", "id", "made")]
         with postgres_errors("fill", store=_STORE):
             await self._connection.execute(_KEEP.replace("{schema}", schema), model, *columns, written, small)
         return len(rows)
