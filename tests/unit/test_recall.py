@@ -406,6 +406,34 @@ def test_a_recall_waits_no_longer_for_a_model_that_loads_than_it_may() -> None:
     assert in_virtual_time(0, play) == 0.25
 
 
+class Deleting(HashEmbedder):
+    """Has the user deleted while it embeds a query."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory: EdgeMemory | None = None
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        if self.memory is not None:
+            await self.memory.delete_user("caller")
+        return await super().embed(texts)
+
+
+@pytest.mark.anyio
+async def test_a_session_that_ends_while_its_query_is_embedded_recalls_nothing(origin: SlowOrigin) -> None:
+    user, embedder, cache = UserKey("default", "caller"), Deleting(), InMemoryStore()
+    await origin.commit(user, [Talk().says("My PIN is 1234")])
+    await cache.put(user, replace(await origin.get(user), vectors=Vectors(embedder.model, {})), keep=3600)
+    tier = Tier(name="origin", store=origin, timeout=1.0)
+    caches = [Tier(name="cache", store=cache, timeout=1.0)]
+    parts = Parts(origin=tier, caches=caches, outbox=MemoryOutbox(), embedder=embedder)
+    async with EdgeMemory(parts) as memory, memory.session("caller") as session:
+        assert await texts(session, "pin") == ["My PIN is 1234"]
+        embedder.memory = memory
+        assert await texts(session, "pin") == []
+        assert session.ended
+
+
 @pytest.mark.anyio
 async def test_of_a_long_query_as_much_is_embedded_as_is_read_for_its_words() -> None:
     given: list[str] = []

@@ -39,11 +39,11 @@ class Recollection:
         self, text: str, *, limit: int, filters: Filters, timeout: float, found: Candidates | None = None
     ) -> list[Match]:
         """Find what the session knows of. *found* is what a deep search for *text* has brought."""
+        near = await self._near(text, timeout)
         view = self._view
-        if view.ended:
+        if view.ended:  # only asked now: it may have come to that meanwhile
             return []
         changes = {**view.waiting, **view.own}
-        near = await self._near(text, timeout)
         matches = self._local.search(text, view.snapshot, changes, limit=limit, filters=filters, found=found, near=near)
         self.used |= {key: None for match in matches if (key := self._local.key_of(match)) is not None}
         return matches
