@@ -93,3 +93,9 @@ def test_no_irregular_form_is_another_words_base() -> None:
 def test_any_text_has_words(text: str, language: Language) -> None:
     assert all(terms(text, language))
     assert all(len(word) <= 64 and word == word.lower() for word in words(text))
+
+
+def test_what_is_asked_for_is_not_kept_for_ever() -> None:
+    bound = forms.cache_parameters()["maxsize"]
+    assert bound is not None
+    assert bound <= 100_000

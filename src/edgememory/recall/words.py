@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import cast
 
@@ -110,7 +110,7 @@ def _stems(language: Language) -> _Stems:
     return _Stems(language)
 
 
-@cache
+@lru_cache(_STEMS_KEPT)
 def forms(word: str, language: Language) -> Sequence[str]:
     """Return *word* with the words that no stemmer knows for its forms: `went` for `go`."""
     if language != "english":
