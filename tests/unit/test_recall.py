@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from edgememory import EdgeMemory, InvalidInputError, Parts, Session, StoreUnavailableError, Tier
 from edgememory.changes import Change
+from edgememory.limits import LIMITS
 from edgememory.models import Entry, UserKey, Vectors
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.recall.deep import meaning_of
@@ -141,6 +142,24 @@ async def test_a_deep_recall_brings_no_forgotten_fact_back(
         session.forget("Lives in Lisbon")
         assert await facts(session, former=former) == []
         assert await facts(session, deep=True, former=former) == []
+
+
+@pytest.mark.anyio
+async def test_a_fact_that_a_deep_recall_brought_stays_forgotten_after_many_others(
+    memory: EdgeMemory, origin: SlowOrigin
+) -> None:
+    origin.released.set()
+    async with memory.session("caller") as session:
+        session.remember("Has a parrot")
+        for number in range(LIMITS.facts):
+            session.remember(f"Likes song {number}", importance=9)
+        await session.committed()
+    async with memory.session("caller") as session:
+        assert await texts(session, "parrot", deep=True, timeout=5) == ["Has a parrot"]
+        session.forget("Has a parrot")
+        for number in range(LIMITS.forgotten):
+            session.forget(f"Likes song {number}")
+        assert await texts(session, "parrot") == []
 
 
 @pytest.mark.anyio

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Mapping
 from msgspec.structs import replace
 
 from edgememory.apply import message_of, shortened, survives
-from edgememory.changes import Change, MessageAdded
+from edgememory.changes import Change, FactForgotten, MessageAdded
 from edgememory.keys import id_time
 from edgememory.models import Fact, Forgotten, Snapshot
 from edgememory.recall.items import items_of, message_item, suits
@@ -101,7 +101,9 @@ class LocalRecall:
                 self._add(message_item(shortened(message_of(change)), self._last.get(change.session_id)))
         for item in items_of(snapshot, known=self._items):
             self._add(item)
-        registers: tuple[Fact | Forgotten, ...] = (*snapshot.forgotten, *snapshot.facts)
+        # A snapshot says what was forgotten only until it was told of enough others.
+        told = (Forgotten(key=it.key, id=it.id) for it in changes.values() if isinstance(it, FactForgotten))
+        registers: tuple[Fact | Forgotten, ...] = (*told, *snapshot.forgotten, *snapshot.facts)
         self._facts = {fact.key: fact for fact in registers}
         self._seen = snapshot
 
