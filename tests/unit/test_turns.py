@@ -27,7 +27,7 @@ def origin() -> FakeOrigin:
 
 
 @pytest.fixture
-async def session(origin: FakeOrigin) -> AsyncIterator[Session]:
+async def memory(origin: FakeOrigin) -> AsyncIterator[EdgeMemory]:
     talk = Talk("earlier", base=0, started=NOW)
     facts = [talk.remembers(f"Owns the house with number {number}", importance=9) for number in range(30)]
     said = [talk.says(f"We spoke about house {number}, a dear old house of mine it is") for number in range(10)]
@@ -36,10 +36,16 @@ async def session(origin: FakeOrigin) -> AsyncIterator[Session]:
     memory = EdgeMemory(
         parts(origin, FakeOutbox(), FakeCache()), namespace="clinic", now=virtual_now, monotonic=anyio.current_time
     )
-    async with memory, memory.session("anna") as session:
-        yield session
+    async with memory:
+        yield memory
         origin.switch.heal()
     assert memory.counters.background_errors == 0
+
+
+@pytest.fixture
+async def session(memory: EdgeMemory) -> AsyncIterator[Session]:
+    async with memory.session("anna") as session:
+        yield session
 
 
 class Counted:
@@ -102,6 +108,28 @@ async def test_what_was_forgotten_since_it_was_prefetched_is_not_told(session: S
     await turns.prefetch("how is my dog")
     session.forget("Her dog is called Rex")
     assert "Rex" not in await turns.block("1", "how is my dog")
+
+
+async def test_what_is_forgotten_in_a_step_of_a_turn_is_not_told_in_its_next(session: Session) -> None:
+    turns = TurnMemory(session, max_tokens=300)
+    assert "Rex" in await turns.block("1", "forget my dog")
+    session.forget("Her dog is called Rex")
+    assert "Rex" not in await turns.block("1", "forget my dog")
+
+
+async def test_a_user_who_is_deleted_in_mid_turn_is_not_told_of_again(
+    memory: EdgeMemory, session: Session, origin: FakeOrigin
+) -> None:
+    old = Talk("long ago", base=5_000, started=NOW - 9_000)
+    await origin.commit(ANNA, [old.says("My parrot is called Coco")])
+    turns = TurnMemory(session, deep=True)
+    assert "Coco" in await turns.block("1", "what is my parrot called")
+    await turns.prefetch("my parrot, please")
+    await anyio.sleep(1)
+    await memory.delete_user("anna")
+    assert session.ended
+    assert await turns.block("1", "what is my parrot called") == ""
+    assert await turns.block("2", "my parrot, please") == ""
 
 
 async def test_what_the_whole_history_says_to_prefetched_words_is_there_for_the_turn(

@@ -21,8 +21,9 @@ RANKING = 0.03
 """Of a turn's timeout, the seconds that are left for the snapshot's own answer when the whole history gives none."""
 TURNS_KEPT = 8
 """Frameworks ask again for a turn: for each tool step, and for a reply that was begun early and thrown away."""
-_Asked = tuple[str | None, Sequence[Fact], Sequence[str]]
-"""Of whom, what was known of them, and by which words: what was recalled for it holds as long as they are the same."""
+_Asked = tuple[str | None, bool, int, Sequence[Fact], Sequence[str]]
+"""Of whom, whether and when they were deleted, what was known of them, and by which words: what was recalled for it
+holds as long as they are the same."""
 
 
 class TurnMemory:
@@ -57,22 +58,24 @@ class TurnMemory:
         self._timeout = check_seconds("recall_timeout", recall_timeout)
         self._deep = check_bool("deep", deep)
         self._ahead: tuple[_Asked | None, Sequence[Match]] = (None, ())
-        self._by_turn: dict[str, Sequence[Match]] = {}
+        self._by_turn: dict[str, tuple[_Asked, Sequence[Match]]] = {}
         self._telemetry = Turns()
 
     async def block(self, turn_id: str, said: str) -> str:
         """Return the fenced block for the turn that answers *said*; empty if nothing is known.
 
         From the snapshot within 2 ms, and within 0.5 ms where the same words were prefetched. Asked again for the same
-        turn, it recalls nothing anew. Cancelled, it leaves nothing half done.
+        turn, it recalls anew only if other facts are known by now: a tool has forgotten one, say. Cancelled, it leaves
+        nothing half done.
         """
         began = time.perf_counter()
         try:
-            if turn_id not in self._by_turn:
-                self._keep(turn_id, await self._recalled(said))
-            return self.session.context(
-                max_tokens=self._max_tokens, count_tokens=self._count_tokens, recalled=self._by_turn[turn_id]
-            )
+            asked = self._asked(said)
+            kept = self._by_turn.get(turn_id)
+            if kept is None or kept[0] != asked:
+                kept = (asked, await self._recalled(said, asked))
+                self._keep(turn_id, kept)
+            return self.session.context(max_tokens=self._max_tokens, count_tokens=self._count_tokens, recalled=kept[1])
         except Exception:  # Whatever it is, a reply without memory is better than none.
             _log.exception("a turn goes without memory")
             return ""
@@ -84,16 +87,17 @@ class TurnMemory:
         """Recall for what the caller seems to say, before it is certain: an interim transcript."""
         try:
             if (asked := self._asked(said)) != self._ahead[0]:
-                self._ahead = (asked, await self._recalled(said))
+                self._ahead = (asked, await self._recalled(said, asked))
         except Exception:  # The turn itself will recall.
             _log.exception("nothing is recalled ahead of a turn")
 
-    def _asked(self, said: str) -> "_Asked":
-        return self.session.user_id, self.session.snapshot.facts, words(said)
+    def _asked(self, said: str) -> _Asked:
+        session = self.session
+        return session.user_id, session.ended, session.snapshot.erased_at, session.snapshot.facts, words(said)
 
-    async def _recalled(self, said: str) -> Sequence[Match]:
-        asked, matches = self._ahead
-        is_known = asked == self._asked(said)
+    async def _recalled(self, said: str, asked: _Asked) -> Sequence[Match]:
+        ahead, matches = self._ahead
+        is_known = ahead == asked
         if is_known and not self._deep:
             return matches
         # What the whole history has said to the same words since then is found where all else is.
@@ -109,7 +113,7 @@ class TurnMemory:
                 _log.info("nothing is recalled for what no text can be: %s", error)
         return ()
 
-    def _keep(self, turn_id: str, matches: Sequence[Match]) -> None:
-        self._by_turn[turn_id] = matches
+    def _keep(self, turn_id: str, recalled: tuple[_Asked, Sequence[Match]]) -> None:
+        self._by_turn[turn_id] = recalled
         while len(self._by_turn) > TURNS_KEPT:
             del self._by_turn[next(iter(self._by_turn))]
