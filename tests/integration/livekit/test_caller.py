@@ -1,5 +1,7 @@
 """Who calls, and how far that is verified."""
 
+import json
+
 import pytest
 from livekit.agents import JobRequest
 from livekit.agents.job import JobAcceptArguments
@@ -33,6 +35,15 @@ def test_whom_a_dispatch_names_your_backend_vouches_for(metadata: str, user_id: 
 )
 def test_other_metadata_names_nobody(metadata: str) -> None:
     assert of_metadata(metadata) is None
+
+
+@pytest.mark.parametrize("user_id", ["a" * 513, "a\0b", "\ud800"])
+def test_an_id_that_no_store_can_keep_is_nobodys(user_id: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor is the participant asked in the place of whom the dispatch named."""
+    assert of_metadata(json.dumps({"user_id": user_id})) == Caller()
+    attributes = {"user_id": user_id}  # of a phone call they may be what its caller has sent
+    assert of_participant("sip_+4122", attributes, by_phone=True, may_change=False) == Caller()
+    assert caplog.text.count("taken for nobody: user_id") == 2
 
 
 @pytest.mark.parametrize(

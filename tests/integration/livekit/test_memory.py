@@ -11,7 +11,7 @@ from livekit.agents.job import JobAcceptArguments
 from livekit.agents.testing import fake_job_context
 from livekit.protocol import agent
 
-from edgememory import EdgeMemory, EdgeMemoryError
+from edgememory import EdgeMemory, EdgeMemoryError, InvalidInputError
 from edgememory.integrations.livekit import LiveKitMemory
 from edgememory.models import UserKey
 from edgememory.outbox.memory import MemoryOutbox
@@ -143,7 +143,27 @@ async def test_a_request_whose_caller_is_no_user_is_accepted(host: Host, caplog:
     assert "use MemoryServer" in caplog.text
     await hooks.start()
     hooks.warm(request)
-    async with asyncio.timeout(60):
-        while "is not warmed" not in caplog.text:  # noqa: ASYNC110  (nor does a log)
-            await asyncio.sleep(0.01)
+    assert "the limit is 512 bytes" in caplog.text
     await hooks.stop()
+
+
+async def test_a_caller_whose_id_no_store_can_keep_is_answered_and_may_be_identified(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    hooks = LiveKitMemory(host.memory)
+    with fake_job_context(job_metadata=json.dumps({"user_id": "a" * 600})) as ctx:
+        call = await hooks.open_session(ctx)
+        assert "the limit is 512 bytes" in caplog.text
+        call.session.add_message("user", "hello")
+        await call.identify("ana")
+        await hooks.on_session_end(ctx)
+        assert call.session.durable
+        ctx._tempdir.cleanup()
+
+
+async def test_an_id_that_the_agent_itself_gives_is_refused_in_words(host: Host) -> None:
+    hooks = LiveKitMemory(host.memory)
+    with fake_job_context() as ctx:
+        with pytest.raises(InvalidInputError, match="the limit is 512 bytes"):
+            await hooks.open_session(ctx, "a" * 600)
+        ctx._tempdir.cleanup()

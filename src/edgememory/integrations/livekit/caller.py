@@ -1,6 +1,7 @@
 """Who calls, and who says so."""
 
 import json
+import logging
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import cast
@@ -9,6 +10,11 @@ from livekit import rtc
 from livekit.agents import JobContext, JobRequest
 from livekit.protocol import models
 from msgspec import Struct
+
+from edgememory.errors import InvalidInputError
+from edgememory.limits import LIMITS, check_text
+
+_log = logging.getLogger("edgememory")
 
 USER_ID = "user_id"
 """The key in a job's metadata, and the name of a participant's attribute."""
@@ -76,7 +82,7 @@ def of_metadata(metadata: str) -> Caller | None:
     user_id = cast(dict[str, object], told).get(USER_ID) if isinstance(told, dict) else None
     if isinstance(user_id, bool) or not isinstance(user_id, str | int) or user_id == "":
         return None
-    return Caller(str(user_id), Verified.SIGNED)
+    return _caller(str(user_id), Verified.SIGNED)
 
 
 def of_participant(identity: str, attributes: Mapping[str, str], *, by_phone: bool, may_change: bool) -> Caller:
@@ -86,4 +92,13 @@ def of_participant(identity: str, attributes: Mapping[str, str], *, by_phone: bo
         user_id, verified = attributes[USER_ID], Verified.UNVERIFIED if may_change else Verified.SIGNED
     else:
         user_id, verified = identity, Verified.SIGNED
-    return Caller(user_id, verified) if user_id else Caller()
+    return _caller(user_id, verified) if user_id else Caller()
+
+
+def _caller(user_id: str, verified: Verified) -> Caller:
+    """Take whose id no store can keep for nobody: a call is answered all the same, and who calls may send such ids."""
+    try:
+        return Caller(check_text(USER_ID, user_id, LIMITS.user_id), verified)
+    except InvalidInputError as error:
+        _log.error("a caller is taken for nobody: %s", error)
+        return Caller()

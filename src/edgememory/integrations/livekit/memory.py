@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from livekit.agents import JobContext, JobProcess, JobRequest
 
 from edgememory.client import EdgeMemory
-from edgememory.errors import EdgeMemoryError, InvalidInputError
+from edgememory.errors import EdgeMemoryError
 from edgememory.integrations.livekit.call import Call
 from edgememory.integrations.livekit.caller import Caller, Verified, of_request, resolve_user_id
 from edgememory.integrations.turns import TurnMemory
@@ -111,7 +111,7 @@ class LiveKitMemory:
         Raises:
             ConfigError: the configuration is wrong.
             EdgeMemoryError: this job has its session already.
-            InvalidInputError: the user's id is none.
+            InvalidInputError: *user_id* or *agent_id* is empty, too long, or holds what no store can keep.
         """
         if _OPENED in ctx.proc.userdata:
             raise EdgeMemoryError("this job has its memory open: use the Call that open_session returned")
@@ -166,13 +166,7 @@ class LiveKitMemory:
         if self._serving is None:
             _log.error("nothing is warmed, and nothing delivered: use MemoryServer(memory) for AgentServer()")
         elif caller.user_id is not None:
-            self._start(self._warmed(self._serving, caller.user_id))
-
-    async def _warmed(self, memory: EdgeMemory, user_id: str) -> None:
-        try:
-            await memory.warm(user_id)
-        except InvalidInputError as error:
-            _log.error("the caller of a job request is not warmed: %s", error)
+            self._start(self._serving.warm(caller.user_id))
 
     async def start(self) -> None:
         """Open the server process's own memory, and deliver for its jobs from now on. `MemoryServer` does it."""
