@@ -14,7 +14,7 @@ from dotenv import load_dotenv
 from livekit.agents import NOT_GIVEN, AgentSession, JobContext, JobProcess, cli
 
 import providers
-from edgememory import EdgeMemory
+from edgememory import ConfigError, EdgeMemory
 from edgememory.integrations.livekit import LiveKitMemory, MemoryAgent, MemoryServer, MemoryToolset, attach
 from edgememory.integrations.turns import TurnMemory
 
@@ -81,8 +81,11 @@ if __name__ == "__main__":
             sys.exit(rehearsal.main(mode))
         case ["start", *_] if choice.offline:
             sys.exit(f"{choice}. What needs no key is not for callers: set the keys of .env.example before `start`.")
-        case _:
+        case ["start" | "dev" | "console" | "connect", *_]:
             print(choice, flush=True)
-            open_memory()  # it opens nothing yet: a setting that is missing is named before anything runs
+            try:
+                open_memory()  # it opens nothing yet: a setting that is missing is named before anything runs
+            except ConfigError as error:
+                sys.exit(f"{error}. Copy .env.example to .env, beside agent.py, and fill it in.")
     providers.load(choice)
     cli.run_app(server)

@@ -49,9 +49,9 @@ def _image(folder: Path) -> Path:
     return folder
 
 
-def _started(image: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def _started(image: Path, command: str = "start", **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "agent.py", "start"],
+        [sys.executable, "agent.py", command],
         check=False,
         capture_output=True,
         text=True,
@@ -74,6 +74,14 @@ def test_the_image_holds_what_the_agent_needs_and_a_missing_setting_is_named(tmp
     assert done.returncode == 1
     assert done.stdout.startswith("model: openai, hears: deepgram, speaks: cartesia\n")
     assert "DATABASE_URL is not set" in done.stderr
+    assert ".env.example" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_needs_no_setting(tmp_path: Path) -> None:
+    done = _started(_image(tmp_path), "--help", MEMORY_FOLDER="", DATABASE_URL="")
+    assert done.returncode == 0, done.stderr
+    assert "console" in done.stdout
 
 
 def test_the_cli_is_told_which_agent() -> None:
