@@ -1,5 +1,6 @@
 """The code of "A LiveKit agent that remembers" is an agent, and its configuration is one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,14 @@ def test_the_configuration_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = tmp_path / "edgememory.toml"
     path.write_text(fences(PAGE, "toml")[0], encoding="utf-8")
     assert len(read_config(path).caches) == 2
+
+
+def test_what_is_installed_has_the_drivers_of_the_configuration_and_the_command() -> None:
+    install, *commands = [line for fence in fences(PAGE, "console") for line in fence.splitlines()]
+    (extras,) = re.findall(r"'edgememory\[(.+?)\]'", install)
+    used = {"cli", "livekit", "postgres"} | (set(re.findall(r'type = "(\w+)"', fences(PAGE, "toml")[0])) - {"host"})
+    assert set(extras.split(",")) == used
+    assert [line for line in commands if line.startswith("$ edgememory ")] == [
+        "$ edgememory migrate --config edgememory.toml",
+        "$ edgememory doctor --config edgememory.toml",
+    ]
