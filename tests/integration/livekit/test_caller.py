@@ -1,9 +1,12 @@
 """Who calls, and how far that is verified."""
 
 import json
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
-from livekit.agents import JobRequest
+from livekit import rtc
+from livekit.agents import JobContext, JobRequest
 from livekit.agents.job import JobAcceptArguments
 from livekit.agents.testing import fake_job_context
 from livekit.protocol import agent, models
@@ -73,6 +76,31 @@ async def test_a_fake_job_waits_for_no_participant(metadata: str, caller: Caller
     with fake_job_context(job_metadata=metadata) as ctx:
         assert await resolve_user_id(ctx) == caller
         ctx._tempdir.cleanup()  # nobody else does, and Python says so
+
+
+def participant(identity: str, kind: rtc.ParticipantKind.ValueType) -> SimpleNamespace:
+    permissions = SimpleNamespace(can_update_metadata=False)
+    return SimpleNamespace(identity=identity, kind=kind, attributes={}, permissions=permissions)
+
+
+@pytest.mark.anyio
+async def test_of_several_the_caller_is_whom_livekit_listens_to() -> None:
+    """`RoomIO` takes the first in the room who is no machine, also where another was ready earlier."""
+    standard = rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
+    recorder = participant("recorder", rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS)
+    ana, bert = participant("ana", standard), participant("bert", standard)
+
+    class Context:
+        job = agent.Job()
+        room = SimpleNamespace(remote_participants={it.identity: it for it in (recorder, ana, bert)})
+
+        def is_fake_job(self) -> bool:
+            return False
+
+        async def wait_for_participant(self) -> SimpleNamespace:
+            return bert
+
+    assert await resolve_user_id(cast(JobContext, Context())) == Caller("ana", Verified.SIGNED)
 
 
 def request(job: agent.Job) -> JobRequest:

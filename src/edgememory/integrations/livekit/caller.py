@@ -8,6 +8,7 @@ from typing import cast
 
 from livekit import rtc
 from livekit.agents import JobContext, JobRequest
+from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.protocol import models
 from msgspec import Struct
 
@@ -52,7 +53,11 @@ async def resolve_user_id(ctx: JobContext) -> Caller:
         return caller
     if ctx.is_fake_job():
         return Caller()
-    participant = await ctx.wait_for_participant()
+    ready = await ctx.wait_for_participant()
+    # LiveKit's session listens to the first in the room, though a later one may be ready earlier: whom it listens to
+    # must be whose memory it is told.
+    people = (it for it in ctx.room.remote_participants.values() if it.kind in DEFAULT_PARTICIPANT_KINDS)
+    participant = next(people, ready)
     return of_participant(
         participant.identity,
         participant.attributes,
