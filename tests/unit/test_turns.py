@@ -117,6 +117,16 @@ async def test_what_is_forgotten_in_a_step_of_a_turn_is_not_told_in_its_next(ses
     assert "Rex" not in await turns.block("1", "forget my dog")
 
 
+async def test_what_only_the_whole_history_knew_is_not_told_again_once_it_is_forgotten(
+    session: Session, origin: FakeOrigin
+) -> None:
+    await origin.commit(ANNA, [Talk("long ago", base=5_000, started=NOW - 9_000).remembers("Has a parrot, Coco")])
+    turns = TurnMemory(session, deep=True)
+    assert "Coco" in await turns.block("1", "forget my parrot")
+    session.forget("Has a parrot, Coco")
+    assert "Coco" not in await turns.block("1", "forget my parrot")
+
+
 async def test_a_user_who_is_deleted_in_mid_turn_is_not_told_of_again(
     memory: EdgeMemory, session: Session, origin: FakeOrigin
 ) -> None:
@@ -267,3 +277,26 @@ async def test_forget_erases_what_reads_so_and_nothing_that_comes_near(session: 
     assert not any("Rex" in fact.text for fact in session.snapshot.facts)
     assert await tools.forget(session, "zebra") == "No such fact is known."
     assert (await tools.forget(session, "")).startswith("Not forgotten: ")
+
+
+async def test_forget_erases_what_only_the_whole_history_knows(session: Session, origin: FakeOrigin) -> None:
+    old = Talk("long ago", base=5_000, started=NOW - 9_000)
+    await origin.commit(ANNA, [old.remembers("Has a parrot, Coco"), old.remembers("Has a parrot, Lora")])
+    assert (await tools.forget(session, "the parrot")).startswith("No fact reads exactly so.")
+    assert await tools.forget(session, "has a parrot, coco") == "Forgotten: has a parrot, coco"
+    assert await tools.forget(session, "has a parrot, coco") != "Forgotten: has a parrot, coco"
+    await session.committed()
+    assert {fact.text for fact in origin.state(ANNA).facts if "parrot" in fact.text} == {"Has a parrot, Lora"}
+
+
+async def test_forget_answers_while_the_whole_history_hangs(
+    session: Session, origin: FakeOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*args: object, **options: object) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(origin, "search", hang)
+    assert await tools.forget(session, "Her dog is called Rex") == "Forgotten: Her dog is called Rex"
+    began = anyio.current_time()
+    assert (await tools.forget(session, "zebra")) == "No such fact is known."
+    assert anyio.current_time() - began <= tools.RECALL_TIMEOUT

@@ -9,7 +9,6 @@ import anyio
 from edgememory.context import CountTokens, estimate_tokens
 from edgememory.errors import InvalidInputError
 from edgememory.limits import LIMITS, check_bool, check_limit, check_seconds, check_tokens
-from edgememory.models import Fact
 from edgememory.recall.query import Filters, Match
 from edgememory.recall.words import words
 from edgememory.session import Session
@@ -21,9 +20,9 @@ RANKING = 0.03
 """Of a turn's timeout, the seconds that are left for the snapshot's own answer when the whole history gives none."""
 TURNS_KEPT = 8
 """Frameworks ask again for a turn: for each tool step, and for a reply that was begun early and thrown away."""
-_Asked = tuple[str | None, bool, int, Sequence[Fact], Sequence[str]]
-"""Of whom, whether and when they were deleted, what was known of them, and by which words: what was recalled for it
-holds as long as they are the same."""
+_Asked = tuple[object, ...]
+"""Of whom, whether and when they were deleted, what was known and forgotten of them, and by which words: what was
+recalled for it holds as long as they are the same."""
 
 
 class TurnMemory:
@@ -92,8 +91,8 @@ class TurnMemory:
             _log.exception("nothing is recalled ahead of a turn")
 
     def _asked(self, said: str) -> _Asked:
-        session = self.session
-        return session.user_id, session.ended, session.snapshot.erased_at, session.snapshot.facts, words(said)
+        session, known = self.session, self.session.snapshot
+        return session.user_id, session.ended, known.erased_at, known.facts, known.forgotten, words(said)
 
     async def _recalled(self, said: str, asked: _Asked) -> Sequence[Match]:
         ahead, matches = self._ahead

@@ -20,7 +20,8 @@ KnownFact = Annotated[str, Field(description="The fact as it is known, word for 
 class MemoryToolset(Toolset):
     """`recall`, `remember` and `forget`, on the memory that is attached to the session in which the model runs.
 
-    `recall` searches the whole history: while the model waits, up to a second, it may say so. The others cost nothing.
+    `recall` searches the whole history, and so does `forget` for a fact that is not at hand: while the model waits, up
+    to a second, it may say so. All else costs nothing.
     What is withheld from the block is withheld here.
     """
 

@@ -11,7 +11,8 @@ from edgememory.integrations.pipecat.service import EdgeMemoryService
 def memory_tools(service: EdgeMemoryService) -> list[FunctionSchema | DirectFunction]:
     """Return the direct functions `recall`, `remember` and `forget`, for `LLMContext(tools=...)`.
 
-    `recall` searches the whole history: while the model waits, up to a second, it may say so. The others cost nothing.
+    `recall` searches the whole history, and so does `forget` for a fact that is not at hand: while the model waits, up
+    to a second, it may say so. All else costs nothing.
     """
 
     async def recall(params: FunctionCallParams, query: str) -> None:
