@@ -87,5 +87,7 @@ if __name__ == "__main__":
                 open_memory()  # it opens nothing yet: a setting that is missing is named before anything runs
             except ConfigError as error:
                 sys.exit(f"{error}. Copy .env.example to .env, beside agent.py, and fill it in.")
+        case _:
+            pass  # LiveKit says what there is
     providers.load(choice)
     cli.run_app(server)
