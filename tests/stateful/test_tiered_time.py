@@ -252,6 +252,17 @@ async def test_a_lagging_replica_makes_an_entry_older_not_younger() -> None:
         assert (read.tier, read.age) == ("replica", 50)
 
 
+async def test_whoever_is_offered_an_entry_keeps_its_age() -> None:
+    async with tiered(replicated=True) as t:
+        entry = t.replica.entry = await t.knows("a")
+        await anyio.sleep(60)
+        await t.store.read(ANNA)
+        await anyio.sleep(1)
+        held = await t.cache.get(ANNA)
+        assert held is not None
+        assert held.synced_at == entry.synced_at
+
+
 async def test_a_replica_s_no_such_user_counts_only_if_nobody_else_answers() -> None:
     async with tiered(replicated=True) as t:
         t.replica.entry = await t.origin.get(ANNA)
