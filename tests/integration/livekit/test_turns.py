@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterable
 
 import pytest
-from livekit.agents import Agent, AgentSession, ModelSettings, RunContext, function_tool
+from livekit.agents import Agent, AgentSession, AgentTask, ModelSettings, RunContext, function_tool
 from livekit.agents.llm import ChatChunk, ChatContext, ChoiceDelta, Tool
 
 from edgememory import EdgeMemory, EdgeMemoryError, Session
@@ -227,6 +227,38 @@ async def test_after_a_handoff_the_next_agent_has_the_block_once_too(
     assert isinstance(agent_session.current_agent, Workshop)
     assert all(len(blocks) == 1 for blocks in model.blocks)
     assert recorded(session)[-2:] == [("user", "when?"), ("assistant", "You said: when?")]
+
+
+class Consent(MemoryAgentMixin, AgentTask[str]):
+    async def on_enter(self) -> None:
+        await super().on_enter()
+        await self.session.generate_reply(instructions="Ask for consent.")
+        self.complete("given")
+
+
+class Surgery(MemoryAgent):
+    @function_tool
+    async def consent(self, ctx: RunContext[None]) -> str:
+        """Ask whether it may be recorded."""
+        return await Consent(instructions="You ask one question.")
+
+
+async def test_a_task_that_speaks_first_has_the_block_after_its_instructions(
+    agent_session: AgentSession[None], session: Session, model: ScriptedLLM
+) -> None:
+    """LiveKit puts the call of the tool that awaits it before them."""
+    model.rule = lambda chat_ctx: (
+        Use("consent") if said_last(chat_ctx) == "hello" and chat_ctx.items[-1].type == "message" else "May I?"
+    )
+    attach(agent_session, session)
+    await agent_session.start(Surgery(instructions="You help."))
+    await agent_session.run(user_input="hello")
+    messages = model.given[1].messages()
+    assert [message.text_content for message in messages if message.id != BLOCK_ID] == [
+        "You ask one question.",
+        "Ask for consent.",
+    ]
+    assert [message.id == BLOCK_ID for message in messages] == [False, True, False]
 
 
 async def test_an_agent_whose_session_has_no_memory_answers_without(

@@ -113,11 +113,11 @@ def place_for_block(items: Sequence[ChatItem]) -> int:
     last = last_user_message(items)
     if last is not None:
         return items.index(last)
-    instructions = 0
-    while instructions < len(items) and _instructs(items[instructions]):
-        instructions += 1
-    is_all = instructions == len(items)
-    return instructions - 1 if is_all and instructions > 1 else instructions
+    # Those of an `AgentTask` have the call of the tool that awaits it before them.
+    end = next((place for place, item in enumerate(items) if _instructs(item)), 0)
+    while end < len(items) and _instructs(items[end]):
+        end += 1
+    return end - 1 if end == len(items) and end > 1 else end
 
 
 def last_user_message(items: Sequence[ChatItem]) -> ChatMessage | None:
