@@ -52,15 +52,16 @@ def main() -> int:
     if (broken := _first_failure(ROOT / "src", SUITE) or _broken_promise(ROOT / "src")) is not None:
         print(f"it fails without any planted bug: {broken}")
         return 1
-    survivors = 0
+    planted = survivors = 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for promise, mutants in PLANTED.items():
             print(promise, flush=True)
             chosen = [mutant for mutant in mutants if wanted in mutant.name]
             for mutant, killers in zip(chosen, pool.map(_killers, chosen), strict=True):
+                planted += 1
                 survivors += not killers
                 print(f"  {mutant.name}: {'; '.join(killers) or 'SURVIVED'}", flush=True)
-    print(f"{survivors} of {sum(map(len, PLANTED.values()))} survived")
+    print(f"{survivors} of {planted} survived")
     return survivors > 0
 
 
