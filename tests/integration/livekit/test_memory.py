@@ -12,7 +12,7 @@ from livekit.agents.testing import fake_job_context
 from livekit.protocol import agent
 
 from edgememory import EdgeMemory, EdgeMemoryError, InvalidInputError
-from edgememory.integrations.livekit import LiveKitMemory
+from edgememory.integrations.livekit import Call, LiveKitMemory
 from edgememory.models import UserKey
 from edgememory.outbox.memory import MemoryOutbox
 from edgememory.parts import Parts
@@ -69,6 +69,29 @@ async def test_a_job_opens_the_memory_that_its_process_stood_ready_with(host: Ho
         assert len(host.made) == 2, "the one that it practised with was closed, and stores may be closed for good"
         assert not ctx.proc.userdata
         ctx._tempdir.cleanup()  # nobody else does, and Python says so
+
+
+async def test_a_job_that_opens_its_memory_twice_at_once_has_one(host: Host) -> None:
+    hooks = LiveKitMemory(host.memory)
+    with fake_job_context() as ctx:
+        first, second = await asyncio.gather(
+            hooks.open_session(ctx, "ana"), hooks.open_session(ctx, "ana"), return_exceptions=True
+        )
+        assert isinstance(first, Call)
+        assert isinstance(second, EdgeMemoryError)
+        await hooks.on_session_end(ctx)
+        assert len(host.made) == 1
+        ctx._tempdir.cleanup()
+
+
+async def test_a_job_whose_memory_could_not_be_opened_may_try_again(host: Host) -> None:
+    hooks = LiveKitMemory(host.memory)
+    with fake_job_context() as ctx:
+        with pytest.raises(InvalidInputError):
+            await hooks.open_session(ctx, "")
+        await hooks.open_session(ctx, "ana")
+        await hooks.on_session_end(ctx)
+        ctx._tempdir.cleanup()
 
 
 async def test_a_job_whose_process_was_not_made_ready_opens_its_memory_all_the_same(host: Host) -> None:

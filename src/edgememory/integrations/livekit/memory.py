@@ -113,11 +113,13 @@ class LiveKitMemory:
             EdgeMemoryError: this job has its session already.
             InvalidInputError: *user_id* or *agent_id* is empty, too long, or holds what no store can keep.
         """
-        if _OPENED in ctx.proc.userdata:
+        userdata = ctx.proc.userdata
+        if _OPENED in userdata:
             raise EdgeMemoryError("this job has its memory open: use the Call that open_session returned")
-        memory: EdgeMemory = ctx.proc.userdata.pop(_PREPARED, None) or self._made()
-        await memory.open(deliver=False)
+        memory: EdgeMemory = userdata.pop(_PREPARED, None) or self._made()
+        userdata[_OPENED] = None  # One that is opened beside it would be left by nobody.
         try:
+            await memory.open(deliver=False)
             caller = await resolve_user_id(ctx) if user_id is None else Caller(user_id, Verified.SIGNED)
             session = memory.session(
                 caller.user_id,
@@ -129,10 +131,11 @@ class LiveKitMemory:
             )
             await session.__aenter__()
         except BaseException:
+            userdata.pop(_OPENED, None)
             await memory.aclose()
             raise
         call = Call(session, caller, disclose=disclose)
-        ctx.proc.userdata[_OPENED] = _Opened(memory, call)
+        userdata[_OPENED] = _Opened(memory, call)
         # The first recall reads all that is known. So have one now, beside what else a call begins with.
         self._start(session.recall(""))
         return call
