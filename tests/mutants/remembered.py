@@ -4,7 +4,7 @@ from tests.mutants.mutant import Mutant
 
 _WORDS = ("tests/unit/test_words.py",)
 _CONTEXT = ("tests/unit/test_context.py",)
-_SESSIONS = ("tests/unit/test_recall.py",)
+_SESSIONS = ("tests/unit/test_recall.py", "tests/unit/test_recall_embedders.py")
 _VECTORS = ("tests/integration/test_vectors.py",)
 _ORIGIN = ("tests/contract/test_memory_origin.py",)
 _POSTGRES = ("tests/contract/test_postgres_primary.py", "-k", "found or lent or extracted or claimed")

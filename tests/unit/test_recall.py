@@ -1,29 +1,22 @@
 """`session.recall` and `memory.search`, as an agent uses them."""
 
-import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 import anyio.lowlevel
 import pytest
-from msgspec.structs import replace
 
 from edgememory import EdgeMemory, InvalidInputError, Parts, Session, StoreUnavailableError, Tier
 from edgememory.changes import Change
 from edgememory.limits import LIMITS
-from edgememory.models import Entry, UserKey, Vectors
+from edgememory.models import Entry, UserKey
 from edgememory.outbox.memory import MemoryOutbox
-from edgememory.recall.deep import meaning_of
-from edgememory.recall.embedder import Vector
 from edgememory.recall.local import LocalRecall
 from edgememory.recall.query import Candidates, Filters, Query
-from edgememory.recall.rank import LONGEST_TEXT, query_for
-from edgememory.stores.memory import InMemoryStore
+from edgememory.recall.rank import query_for
 from edgememory.stores.memory_origin import InMemoryOrigin
-from edgememory.testing.embedder import HashEmbedder
 from edgememory.testing.talk import Talk
-from edgememory.testing.virtual_time import in_virtual_time
 from edgememory.view import View
 
 
@@ -355,117 +348,6 @@ async def test_what_was_found_before_a_deletion_and_arrives_after_it_is_not_kept
         assert await texts(session, "pin") == []
 
 
-class Strange(HashEmbedder):
-    """An embedder that answers with what it was given, or raises it."""
-
-    def __init__(self, answer: Sequence[Vector] | Exception) -> None:
-        super().__init__()
-        self._answer = answer
-
-    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
-        if isinstance(self._answer, Exception):
-            raise self._answer
-        return self._answer
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize(
-    "answer",
-    [ValueError("a bug"), StoreUnavailableError("away", store="embedder", operation="embed"), []]
-    + [[[part, 1.0]] for part in (math.nan, math.inf, 1e200)]
-    + [[[0.0, 0.0]], [[1e-200, 0.0]], [["a"]]],
-)
-async def test_an_embedder_that_fails_leaves_the_words(
-    origin: SlowOrigin, answer: Sequence[Vector] | Exception
-) -> None:
-    origin.released.set()
-    embedder, tier = Strange(answer), Tier(name="origin", store=origin, timeout=1.0)
-    assert await meaning_of("where?", embedder) is None
-    async with EdgeMemory(Parts(origin=tier, outbox=MemoryOutbox(), embedder=embedder)) as memory:
-        async with memory.session("caller") as session:
-            session.remember("Lives in Lisbon")
-            await session.committed()
-            assert await texts(session, "lives", deep=True, timeout=5) == ["Lives in Lisbon"]
-        assert [match.text for match in await memory.search("caller", "lives")] == ["Lives in Lisbon"]
-
-
-class Silent(HashEmbedder):
-    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
-        await anyio.sleep_forever()
-        return []
-
-
-def test_a_search_waits_no_longer_for_an_embedder_than_it_may() -> None:
-    async def play() -> float:
-        parts = Parts(
-            origin=Tier(name="origin", store=InMemoryOrigin(), timeout=1.0), outbox=MemoryOutbox(), embedder=Silent()
-        )
-        async with EdgeMemory(parts) as memory:
-            began = anyio.current_time()
-            assert await memory.search("caller", "pin", timeout=0.25) == []
-            return anyio.current_time() - began
-
-    assert in_virtual_time(0, play) == 0.25
-
-
-def test_a_recall_waits_no_longer_for_a_model_that_loads_than_it_may() -> None:
-    async def play() -> float:
-        cache, embedder = InMemoryStore(), Silent()
-        tier = Tier(name="origin", store=InMemoryOrigin(), timeout=1.0)
-        entry = replace(await tier.store.get(UserKey("default", "caller")), vectors=Vectors(embedder.model, {}))
-        await cache.put(UserKey("default", "caller"), entry, keep=3600)
-        parts = Parts(
-            origin=tier, caches=[Tier(name="cache", store=cache, timeout=1.0)], outbox=MemoryOutbox(), embedder=embedder
-        )
-        async with EdgeMemory(parts, now=lambda: entry.synced_at) as memory, memory.session("caller") as session:
-            began = anyio.current_time()
-            assert await texts(session, "pin", timeout=0.25) == []
-            return anyio.current_time() - began
-
-    assert in_virtual_time(0, play) == 0.25
-
-
-class Deleting(HashEmbedder):
-    """Has the user deleted while it embeds a query."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.memory: EdgeMemory | None = None
-
-    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
-        if self.memory is not None:
-            await self.memory.delete_user("caller")
-        return await super().embed(texts)
-
-
-@pytest.mark.anyio
-async def test_a_session_that_ends_while_its_query_is_embedded_recalls_nothing(origin: SlowOrigin) -> None:
-    user, embedder, cache = UserKey("default", "caller"), Deleting(), InMemoryStore()
-    await origin.commit(user, [Talk().says("My PIN is 1234")])
-    await cache.put(user, replace(await origin.get(user), vectors=Vectors(embedder.model, {})), keep=3600)
-    tier = Tier(name="origin", store=origin, timeout=1.0)
-    caches = [Tier(name="cache", store=cache, timeout=1.0)]
-    parts = Parts(origin=tier, caches=caches, outbox=MemoryOutbox(), embedder=embedder)
-    async with EdgeMemory(parts) as memory, memory.session("caller") as session:
-        assert await texts(session, "pin") == ["My PIN is 1234"]
-        embedder.memory = memory
-        assert await texts(session, "pin") == []
-        assert session.ended
-
-
-@pytest.mark.anyio
-async def test_of_a_long_query_as_much_is_embedded_as_is_read_for_its_words() -> None:
-    given: list[str] = []
-
-    class Noting(HashEmbedder):
-        async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
-            given.extend(texts)
-            return await super().embed(texts)
-
-    assert await meaning_of("tea " * 100_000, Noting()) is not None
-    assert [len(text) for text in given] == [LONGEST_TEXT]
-
-
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "query", ["", "   ", "where are you", "?!", "x" * 100_000, "'; DROP TABLE users; --", "a & !b"]
@@ -487,20 +369,27 @@ async def test_bad_input_names_what_it_must_be(memory: EdgeMemory) -> None:
             await session.recall("a", limit=0)
         with pytest.raises(InvalidInputError, match="time zone"):
             await session.recall("a", filters=Filters(after=datetime(2026, 1, 1)))  # noqa: DTZ001
-        with pytest.raises(InvalidInputError, match="kinds"):
-            await session.recall("a", filters=Filters(kinds=("opinion",)))  # type: ignore[arg-type]
-        with pytest.raises(InvalidInputError, match=r"kinds must be a tuple, such as \('fact',\), not 'fact'"):
-            await session.recall("a", filters=Filters(kinds="fact"))  # type: ignore[arg-type]
-        with pytest.raises(InvalidInputError, match="kinds"):
-            await session.recall("a", filters=Filters(kinds=([],)))  # type: ignore[arg-type]
-        with pytest.raises(InvalidInputError, match="former must be True or False"):
-            await session.recall("a", filters=Filters(former="no"))  # type: ignore[arg-type]
-        with pytest.raises(InvalidInputError, match=r"must be Filters\(\.\.\.\), not dict"):
-            await session.recall("a", filters={"kinds": ("fact",)})  # type: ignore[arg-type]
         with pytest.raises(InvalidInputError, match="query must be a string, not NoneType"):
-            await session.recall(None)  # type: ignore[arg-type]
+            await session.recall(cast(str, None))
     with pytest.raises(InvalidInputError, match="language"):
         await memory.search("caller", "a", language="klingon")  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("filters", "what"),
+    [
+        ({"kinds": ("fact",)}, r"must be Filters\(\.\.\.\), not dict"),
+        (Filters(kinds=cast(Any, ("opinion",))), "kinds may hold .*, not 'opinion'"),
+        (Filters(kinds=cast(Any, "fact")), r"kinds must be a tuple, such as \('fact',\), not 'fact'"),
+        (Filters(kinds=cast(Any, ([],))), r"kinds may hold .*, not \[\]"),
+        (Filters(former=cast(Any, "no")), "former must be True or False"),
+    ],
+)
+async def test_filters_of_a_wrong_type_are_named(memory: EdgeMemory, filters: Any, what: str) -> None:
+    async with memory.session("caller") as session:
+        with pytest.raises(InvalidInputError, match=what):
+            await session.recall("a", filters=filters)
 
 
 @pytest.mark.anyio
