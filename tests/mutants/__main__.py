@@ -30,6 +30,7 @@ SUITE = (
     "tests/unit/test_input.py",
     "tests/unit/test_opening.py",
     "tests/unit/test_session_outages.py",
+    "tests/unit/test_deletion.py",
     "tests/contract/test_memory_outbox.py",
     "tests/stateful/test_apply_model.py",
     "tests/stateful/test_tiered_races.py",

@@ -1,67 +1,25 @@
 """A caller who is known only later: what was said before is nobody's, and then all of it is theirs."""
 
-from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 import anyio
 import pytest
-import trio.testing
 from msgspec.structs import replace
 
 from edgememory import EdgeMemory, InvalidInputError, NotCommittedError, Session
-from edgememory.errors import StoreUnavailableError
 from edgememory.limits import LIMITS
 from edgememory.outbox.writer import QUEUE_BYTES
 from edgememory.testing.talk import Talk
-from tests.unit.fakes import ANNA, BERT, NOW, FakeCache, FakeOrigin, FakeOutbox, parts, virtual_now
+from tests.unit.fakes import ANNA, BERT, NOW
+from tests.unit.outages import UNAVAILABLE, World, anyio_backend, memory, texts, world
 
-UNAVAILABLE = StoreUnavailableError("connection refused", store="origin", operation="get")
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
-
-
-class World:
-    def __init__(self) -> None:
-        self.origin, self.outbox, self.cache = FakeOrigin(), FakeOutbox(), FakeCache()
-
-    def host(self) -> EdgeMemory:
-        return EdgeMemory(
-            parts(self.origin, self.outbox, self.cache),
-            namespace=ANNA.namespace,
-            now=virtual_now,
-            monotonic=anyio.current_time,
-        )
-
-    async def knows_anna(self) -> None:
-        talk = Talk(base=0, started=NOW)
-        await self.origin.commit(ANNA, [talk.says("in the call before"), talk.is_called("Anna")])
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-async def memory(world: World) -> AsyncIterator[EdgeMemory]:
-    async with world.host() as memory:
-        yield memory
-        for switch in (world.origin.switch, world.outbox.switch, world.cache.switch):
-            switch.heal()
-    assert memory.counters.background_errors == 0
+__all__ = ["anyio_backend", "memory", "world"]
 
 
 async def begun(session: Session) -> None:
     """Wait until somebody is being identified."""
     while session.user_id is None:
         await anyio.lowlevel.checkpoint()
-
-
-def texts(session: Session) -> list[str]:
-    return [message.text for message in session.snapshot.messages]
 
 
 async def test_what_was_said_before_follows_what_was_known_and_is_kept(world: World, memory: EdgeMemory) -> None:
